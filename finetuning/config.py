@@ -1,0 +1,213 @@
+"""The pipeline file as frozen, described, typed models."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Metric = Literal["accuracy", "macro_f1"]
+Severity = Literal["critical", "warning"]
+StrategyKind = Literal[
+    "probe-then-tune", "full", "head", "freeze", "gradual", "discriminative", "scratch"
+]
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+class Section(BaseModel):
+    """What all sections share: nothing can be changed, nothing unknown is let in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Columns(Section):
+    """Which columns of the table hold what."""
+
+    text: str = Field("text", min_length=1, description="Column that holds the text.")
+    text_pair: str | None = Field(
+        None, description="Column that holds the second text of a pair, or null."
+    )
+    label: str = Field("label", min_length=1, description="Column that holds the label.")
+
+    @model_validator(mode="after")
+    def _check_distinct(self) -> Columns:
+        named = [name for name in (self.text, self.text_pair, self.label) if name is not None]
+        if len(set(named)) != len(named):
+            raise ValueError("text, text_pair and label must be different columns")
+        return self
+
+
+class Expectation(BaseModel):
+    """One expectation of the user's own, beside the built-in ones of the problem."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    expect: str = Field(
+        pattern=r"^Expect[A-Za-z]+$",
+        description="Name of a Great Expectations class, such as ExpectColumnValuesToBeInSet.",
+    )
+    severity: Severity = Field(
+        "critical", description="critical stops the run with exit code 3; warning is reported."
+    )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keys that go to the Great Expectations class."""
+        return dict(self.model_extra or {})
+
+
+class Data(Section):
+    """Where the labelled rows are, and what is expected of them."""
+
+    path: str = Field(min_length=1, description="The data set's folder, inside data/.")
+    train: str = Field(
+        "train.csv", min_length=1, description="Training table: csv, tsv, jsonl or parquet."
+    )
+    validation: str | None = Field(
+        None, description="Validation table; null splits it from train, stratified and grouped."
+    )
+    test: str | None = Field(
+        None, description="Test table; null splits it off before anything else sees it."
+    )
+    columns: Columns = Field(
+        default_factory=lambda: Columns.model_validate({}), description="Which columns hold what."
+    )
+    labels: tuple[str, ...] | None = Field(
+        None, min_length=2, description="Allowed labels in order; null learns them from train."
+    )
+    slices: tuple[str, ...] = Field(
+        (), description="Columns whose values are evaluated one by one."
+    )
+    expectations: tuple[Expectation, ...] = Field(
+        (), description="Expectations beside the built-in ones of the problem."
+    )
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _read_labels_as_text(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return tuple(item if isinstance(item, str) else str(item) for item in value)
+        return value
+
+    @field_validator("labels")
+    @classmethod
+    def _check_labels(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and len(set(value)) != len(value):
+            raise ValueError("a label stands twice")
+        return value
+
+
+class Model(Section):
+    """The pre-trained model that is adapted."""
+
+    base: str = Field(
+        min_length=1,
+        description="Hub id, local folder, or package:NAME/FOLDER of an installed package.",
+    )
+    revision: str | None = Field(None, description="Hub revision: a commit, tag or branch.")
+    dropout: float | None = Field(
+        None, ge=0, lt=1, description="Dropout probability; null keeps the base model's own."
+    )
+
+
+class Strategy(Section):
+    """Which layers are trained, when, and how fast."""
+
+    kind: StrategyKind = Field("probe-then-tune", description="How the model is adapted.")
+    groups: int | None = Field(
+        None, ge=0, description="freeze: how many layer groups, from the bottom, stay frozen."
+    )
+    decay: float = Field(
+        0.95, gt=0, le=1, description="discriminative: factor on the rate per group downwards."
+    )
+
+    @model_validator(mode="after")
+    def _check_groups(self) -> Strategy:
+        if self.kind == "freeze" and self.groups is None:
+            raise ValueError("strategy freeze needs groups: how many stay frozen")
+        if self.kind != "freeze" and self.groups is not None:
+            raise ValueError("groups belongs to strategy freeze")
+        return self
+
+
+class Training(Section):
+    """The loop's settings."""
+
+    epochs: int = Field(3, ge=1, le=1000, description="Passes over the training split.")
+    batch_size: int = Field(32, ge=1, le=65536, description="Rows in one optimizer step.")
+    learning_rate: float = Field(5e-5, gt=0, le=1, description="Peak learning rate.")
+    weight_decay: float = Field(
+        0.01, ge=0, le=1, description="AdamW weight decay; never on norms and biases."
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing.")
+    warmup: float = Field(0.06, ge=0, le=1, description="Share of the steps that warm up.")
+    max_length: int = Field(256, ge=4, le=131072, description="Longest input, in tokens.")
+    early_stopping: int | None = Field(
+        2, ge=1, description="Epochs without improvement before stopping; null never stops early."
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto takes bf16 where this device is faster with it."
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything that is drawn.")
+
+
+class SliceLimit(Section):
+    """What the gate holds every slice to."""
+
+    max_drop: float | None = Field(
+        None, ge=0, le=1, description="How far a slice may fall below the champion's."
+    )
+
+
+class Gate(Section):
+    """What a model must show before it is registered as a candidate for promotion."""
+
+    metric: Metric = Field("accuracy", description="Metric that the gate decides on.")
+    minimum: float = Field(
+        0.0, ge=0, le=1, description="Absolute floor of the metric, also for the first model."
+    )
+    against_champion: Literal["not_worse", "better"] = Field(
+        "not_worse", description="What a candidate must show against the champion."
+    )
+    margin: float = Field(
+        0.005, ge=0, le=1, description="not_worse: how much worse still counts as not worse."
+    )
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="Accepted rate of wrong promotions.")
+    slices: SliceLimit = Field(
+        default_factory=lambda: SliceLimit.model_validate({}),
+        description="Limits that hold for every slice.",
+    )
+    promote: Literal["manual", "auto"] = Field(
+        "manual", description="auto makes a model that passed the champion at once."
+    )
+
+
+class Pipeline(Section):
+    """One pipeline file: one model that is kept in production."""
+
+    name: str = Field(description="MLflow registered model and Prefect deployment.")
+    problem: Literal["text-classification"] = Field(
+        description="What the model learns to do."
+    )
+    data: Data = Field(description="Where the labelled rows are.")
+    model: Model = Field(description="The pre-trained model.")
+    strategy: Strategy = Field(
+        default_factory=lambda: Strategy.model_validate({}), description="What is trained."
+    )
+    training: Training = Field(
+        default_factory=lambda: Training.model_validate({}), description="The loop's settings."
+    )
+    gate: Gate = Field(
+        default_factory=lambda: Gate.model_validate({}), description="What the model must show."
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        if not NAME_PATTERN.fullmatch(value):
+            raise ValueError(
+                "use lower-case letters, digits, '.', '_' and '-', at most 63, "
+                "beginning with a letter or digit"
+            )
+        return value

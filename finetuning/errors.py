@@ -1,0 +1,60 @@
+"""Every error that a user can meet, and the exit code it ends a command with.
+
+TunesmithError          1  a run failed
+├── InputError          2  the user's input is wrong (file, key, column, label, name)
+├── ValidationError     3  the data failed validation
+└── RefusedError        4  the gate refused the model
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with the input: where, what was found there, and what to do."""
+
+    key: str
+    found: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: found {self.found}. {self.remedy}"
+
+
+class TunesmithError(Exception):
+    """A run failed for a reason that is known and said."""
+
+    exit_code = 1
+
+
+class InputError(TunesmithError):
+    """The user's input is wrong; all of its faults are listed at once."""
+
+    exit_code = 2
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Fault, ...]]]:
+        return type(self), (self.faults,)
+
+
+class ValidationError(TunesmithError):
+    """The data failed a critical expectation."""
+
+    exit_code = 3
+
+
+class RefusedError(TunesmithError):
+    """The gate refused the model."""
+
+    exit_code = 4
+
+
+def wrong(key: str, found: object, remedy: str) -> InputError:
+    """An InputError with a single fault."""
+    return InputError([Fault(key, repr(found) if isinstance(found, str) else str(found), remedy)])

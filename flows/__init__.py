@@ -1,0 +1,1 @@
+"""The flows: what runs, and in what order; and the command line over them."""
