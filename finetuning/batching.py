@@ -1,0 +1,97 @@
+"""Encoded rows, and batches of rows of like length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+# Rows are sorted by length within this many batches: enough to leave almost no padding, few
+# enough that batches still differ from epoch to epoch (transformers' LengthGroupedSampler: 50).
+BATCHES_A_BUCKET = 50
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """Token ids of all rows end to end.
+
+    tokens: int32, (all tokens,). offsets: int64, (rows + 1,). labels: int64, (rows,), -1 where
+    unknown. types: int8, (all tokens,), the token types of pairs, or None.
+    """
+
+    tokens: np.ndarray
+    offsets: np.ndarray
+    labels: np.ndarray
+    types: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row, (rows,)."""
+        return np.diff(self.offsets)
+
+
+def save_rows(rows: EncodedRows, path: Path) -> None:
+    """Write encoded rows as one safetensors file."""
+    from safetensors.numpy import save_file
+
+    arrays = {"tokens": rows.tokens, "offsets": rows.offsets, "labels": rows.labels}
+    if rows.types is not None:
+        arrays["types"] = rows.types
+    save_file(arrays, path)
+
+
+def load_rows(path: Path) -> EncodedRows:
+    """Read what `save_rows` wrote."""
+    from safetensors.numpy import load_file
+
+    return EncodedRows(**load_file(path))
+
+
+def shuffle_by_length(
+    lengths: np.ndarray, batch_size: int, seed: int, epoch: int
+) -> list[np.ndarray]:
+    """Batches of one training epoch: drawn at random, each of rows of like length.
+
+    Rows are shuffled, cut into buckets, sorted by length within each, and the batches shuffled
+    (the idea of transformers' `LengthGroupedSampler`). The draw depends on seed and epoch only.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(lengths))
+    bucket = batch_size * BATCHES_A_BUCKET
+    batches: list[np.ndarray] = []
+    for start in range(0, len(order), bucket):
+        rows = order[start : start + bucket]
+        rows = rows[np.argsort(-lengths[rows], kind="stable")]
+        batches += [rows[first : first + batch_size] for first in range(0, len(rows), batch_size)]
+    return [batches[index] for index in generator.permutation(len(batches))]
+
+
+def collate(rows: EncodedRows, chosen: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
+    """Pad the chosen rows to their longest, on the right.
+
+    Returns:
+        input_ids and attention_mask, (batch, length) int64; token_type_ids likewise for pairs.
+    """
+    import torch
+
+    starts, ends = rows.offsets[chosen], rows.offsets[np.asarray(chosen) + 1]
+    lengths = ends - starts
+    shape = (len(lengths), int(lengths.max()))
+    mask = np.arange(shape[1])[None, :] < lengths[:, None]  # (batch, length)
+    places = (starts[:, None] + np.arange(shape[1])[None, :])[mask]
+    # Whatever id stands in the padding is masked everywhere, so no padding token is needed.
+    batch = {"input_ids": np.zeros(shape, np.int64), "attention_mask": mask.astype(np.int64)}
+    batch["input_ids"][mask] = rows.tokens[places]
+    if rows.types is not None:
+        batch["token_type_ids"] = np.zeros(shape, np.int64)
+        batch["token_type_ids"][mask] = rows.types[places]
+    return {name: torch.from_numpy(array) for name, array in batch.items()}

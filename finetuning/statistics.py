@@ -1,0 +1,107 @@
+"""The statistics of comparing models on the same rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 2000
+SEED = 20180118  # fixed, so that a verdict can be computed again
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First model minus second, with an interval and a two-sided p-value."""
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+
+
+def mcnemar(first_only: int, second_only: int) -> float:
+    """Exact two-sided McNemar test (McNemar 1947; the binomial form of Mosteller 1952).
+
+    Args:
+        first_only: Rows that only the first model got right.
+        second_only: Rows that only the second model got right.
+
+    Returns:
+        The p-value of 'both models are right equally often'.
+    """
+    from scipy.stats import binomtest
+
+    discordant = first_only + second_only
+    return float(binomtest(first_only, discordant, 0.5).pvalue) if discordant else 1.0
+
+
+def wilson(hits: int, rows: int, alpha: float = 0.05) -> tuple[float, float]:
+    """Wilson's score interval of a proportion (Wilson 1927)."""
+    from scipy.stats import norm
+
+    z = float(norm.ppf(1 - alpha / 2))
+    share, scale = hits / rows, 1 + z * z / rows
+    middle = (share + z * z / (2 * rows)) / scale
+    spread = z / scale * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
+    return max(0.0, middle - spread), min(1.0, middle + spread)
+
+
+def compare_accuracy(first: np.ndarray, second: np.ndarray, alpha: float = 0.05) -> Difference:
+    """Compare two models by the rows they got right.
+
+    The interval is Newcombe's for paired proportions (Newcombe 1998, Statistics in Medicine 17,
+    method 10); the p-value is exact McNemar.
+
+    Args:
+        first: Boolean, (rows,): whether the first model got each row right.
+        second: Likewise, on the same rows.
+        alpha: One minus the interval's confidence.
+    """
+    rows = len(first)
+    both = int((first & second).sum())
+    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
+    neither = rows - both - only_first - only_second
+    share_first, share_second = (both + only_first) / rows, (both + only_second) / rows
+    low_first, high_first = wilson(both + only_first, rows, alpha)
+    low_second, high_second = wilson(both + only_second, rows, alpha)
+    margins = (both + only_first) * (both + only_second) * (neither + only_second)
+    product = float(margins) * (neither + only_first)
+    cross = float(both * neither - only_first * only_second)
+    if cross > 0:
+        cross = max(cross - rows / 2, 0.0)
+    phi = cross / math.sqrt(product) if product else 0.0
+    difference = share_first - share_second
+    below = _spread(share_first - low_first, high_second - share_second, phi)
+    above = _spread(high_first - share_first, share_second - low_second, phi)
+    p_value = mcnemar(only_first, only_second)
+    return Difference(difference, difference - below, difference + above, p_value)
+
+
+def _spread(one: float, other: float, phi: float) -> float:
+    return math.sqrt(max(0.0, one * one - 2 * phi * one * other + other * other))
+
+
+def bootstrap(
+    statistic: Callable[[np.ndarray], float], rows: int, alpha: float = 0.05
+) -> tuple[float, float, float]:
+    """Percentile bootstrap over rows, with a fixed seed (Efron and Tibshirani 1993, chapter 13).
+
+    Args:
+        statistic: From the indices of a resample, (rows,), to a number; for a comparison, the
+            difference of two models on those same rows.
+        rows: Number of rows.
+        alpha: One minus the interval's confidence.
+
+    Returns:
+        Lower bound, upper bound, and the two-sided p-value of 'the number is 0'.
+    """
+    generator = np.random.default_rng(SEED)
+    drawn = np.array([statistic(generator.integers(0, rows, rows)) for _ in range(RESAMPLES)])
+    low, high = np.quantile(drawn, [alpha / 2, 1 - alpha / 2])
+    # One is added to each count: a p-value of 0 cannot be known from finitely many draws.
+    below = ((drawn <= 0).sum() + 1) / (RESAMPLES + 1)
+    above = ((drawn >= 0).sum() + 1) / (RESAMPLES + 1)
+    return float(low), float(high), float(min(1.0, 2 * min(below, above)))

@@ -1,0 +1,101 @@
+"""The content-addressed store: what a stage made, kept under the digest of what made it.
+
+An entry is a folder with a manifest that lists every file with its size and SHA-256. It is written
+to a temporary name and moved into place, so a crash leaves no half entry; a missing or damaged
+entry is a miss, never a wrong answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finetuning.digests import digest_file, write_atomically
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stage's kept output: the folder of its files and the small facts beside them."""
+
+    stage: str
+    digest: str
+    folder: Path
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of entries, `STAGE/DIGEST/`."""
+
+    root: Path
+
+    def find(self, stage: str, digest: str, verify: bool = True) -> Entry | None:
+        """The entry, or None where it is missing or damaged.
+
+        Args:
+            stage: Stage's name.
+            digest: Stage's key.
+            verify: Compare every file's SHA-256, not only its presence and size.
+        """
+        folder = self.root / stage / digest
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+            facts, files = dict(manifest["facts"]), dict(manifest["files"])
+            intact = all(_is_intact(folder / name, *mark, verify) for name, mark in files.items())
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return Entry(stage, digest, folder, facts) if intact else None
+
+    def keep(
+        self,
+        stage: str,
+        digest: str,
+        make: Callable[[Path], dict[str, Any]],
+        components: Mapping[str, Any] | None = None,
+    ) -> Entry:
+        """Make an entry: `make` fills an empty folder and returns the facts to keep beside it."""
+        folder = self.root / stage / digest
+        temporary = self.root / stage / f".{digest[:16]}.{uuid.uuid4().hex[:8]}.tmp"
+        temporary.mkdir(parents=True)
+        try:
+            facts = make(temporary)
+            files = {
+                path.relative_to(temporary).as_posix(): [path.stat().st_size, digest_file(path)]
+                for path in sorted(temporary.rglob("*"))
+                if path.is_file()
+            }
+            manifest = {"facts": facts, "files": files, "components": dict(components or {})}
+            write_atomically(temporary / MANIFEST, json.dumps(manifest, indent=1))
+            self._move(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        # Read back, so that a first run and a later one see the very same values.
+        kept = self.find(stage, digest, verify=False)
+        if kept is None:
+            raise OSError(f"the store entry {folder} could not be read back")
+        return kept
+
+    def _move(self, temporary: Path, folder: Path) -> None:
+        try:
+            os.rename(temporary, folder)
+        except OSError:
+            if self.find(folder.parent.name, folder.name) is not None:
+                return  # another run made the same entry first: by construction it is the same
+            damaged = folder.with_name(f".{folder.name[:16]}.{uuid.uuid4().hex[:8]}.damaged")
+            os.rename(folder, damaged)
+            os.rename(temporary, folder)
+            shutil.rmtree(damaged, ignore_errors=True)
+
+
+def _is_intact(path: Path, size: int, sha256: str, verify: bool) -> bool:
+    if not path.is_file() or path.stat().st_size != size:
+        return False
+    return not verify or digest_file(path) == sha256

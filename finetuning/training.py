@@ -1,0 +1,270 @@
+"""The one training loop: a strategy's table carried out on a model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from finetuning.batching import EncodedRows, collate, shuffle_by_length
+from finetuning.devices import Device, computing
+from finetuning.models import Classifier, LayerGroup, layer_groups
+from finetuning.probing import Probe, compute_logits
+from finetuning.progress import track
+from finetuning.strategies import Table
+
+if TYPE_CHECKING:
+    from finetuning.config import Training
+
+LARGEST_GRADIENT = 1.0  # norm that gradients are clipped to, transformers' default
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch showed. Train figures are taken while training, dropout on."""
+
+    phase: Literal["probe", "tune"]
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
+
+    @property
+    def merit(self) -> tuple[float, float]:
+        """What the best epoch has most of: validation accuracy, then low validation loss."""
+        return (self.validation_accuracy, -self.validation_loss)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What training left: the model holds the best epoch's weights."""
+
+    history: tuple[Epoch, ...]
+    best: int  # index into history
+    steps: int
+    samples_per_second: float
+
+
+def measure(
+    model: Classifier, rows: EncodedRows, device: Device, title: str
+) -> tuple[float, float]:
+    """Mean cross-entropy in nats, and accuracy, of a model on rows."""
+    return score_logits(compute_logits(model, rows, device, title), torch.from_numpy(rows.labels))
+
+
+def score_logits(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Mean cross-entropy in nats, and accuracy: (rows, classes), (rows,)."""
+    loss = functional.cross_entropy(logits, labels).item()
+    return loss, (logits.argmax(dim=1) == labels).double().mean().item()
+
+
+def install_probe(
+    model: Classifier,
+    probe: Probe,
+    train: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    seconds: float,
+) -> Epoch:
+    """Make a fitted probe the model's head.
+
+    Args:
+        model: The model whose frozen features the probe was fitted on.
+        probe: The fitted head.
+        train: Features (rows, hidden) and labels (rows,).
+        validation: Likewise.
+        seconds: What features and fit took.
+    """
+    with torch.no_grad():
+        model.head.weight.copy_(probe.weight)
+        model.head.bias.copy_(probe.bias)
+    train_loss, train_accuracy = score_logits(probe.logits(train[0]), train[1])
+    loss, accuracy = score_logits(probe.logits(validation[0]), validation[1])
+    return Epoch("probe", 0, train_loss, train_accuracy, loss, accuracy, 0.0, seconds)
+
+
+def train(
+    model: Classifier,
+    table: Table,
+    rows: EncodedRows,
+    validation: EncodedRows,
+    settings: Training,
+    device: Device,
+    before: tuple[Epoch, ...] = (),
+    report: Callable[[Epoch], None] = lambda epoch: None,
+) -> Result:
+    """Carry a strategy's table out; the model ends with the best epoch's weights.
+
+    The best epoch is the one with the highest validation accuracy, among those of `before` (the
+    probe that the model starts from) too, so that tuning can help but not harm. The draws of a
+    step depend on the seed and the step's number alone.
+
+    Args:
+        model: The model; its parameters are changed in place.
+        table: Epoch x layer group -> multiplier of the learning rate.
+        rows: Training rows.
+        validation: Rows that choose the best epoch and stop early.
+        settings: The pipeline file's `training`.
+        device: Where, and in which precision.
+        before: Epochs already behind the model.
+        report: Called with each epoch as it ends.
+    """
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=device.kind == "cpu")
+    groups = layer_groups(model)
+    optimizer = make_optimizer(model, groups, settings.weight_decay)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    history = list(before)
+    best = max(range(len(history)), key=lambda index: history[index].merit, default=-1)
+    weights = _copy_weights(model)
+    steps_an_epoch = -(-len(rows) // settings.batch_size)
+    total, step, began, trained = steps_an_epoch * len(table), 0, time.monotonic(), 0.0
+    for number, multipliers in enumerate(table, 1):
+        started = time.monotonic()
+        freeze(model, groups, multipliers)
+        batches = shuffle_by_length(rows.lengths, settings.batch_size, settings.seed, number)
+        loss_sum = hits = 0.0
+        title = f"epoch {number}/{len(table)}"
+        for chosen in track(batches, title, len(batches)):
+            rate = settings.learning_rate * schedule(step, total, settings.warmup)
+            _set_rates(optimizer, multipliers, rate)
+            loss, right = _step(
+                model, optimizer, accelerator, rows, chosen, settings, device, step
+            )
+            loss_sum += loss * len(chosen)
+            hits += right
+            step += 1
+        trained += time.monotonic() - started
+        validation_loss, validation_accuracy = measure(model, validation, device, "validation")
+        seen = Epoch(
+            "tune", number, loss_sum / len(rows), hits / len(rows),
+            validation_loss, validation_accuracy, rate, time.monotonic() - started,
+        )
+        history.append(seen)
+        report(seen)
+        if not np.isfinite(seen.train_loss):
+            raise FloatingPointError(_explain_divergence(number, settings.learning_rate))
+        if best < 0 or seen.merit > history[best].merit:
+            best, weights = len(history) - 1, _copy_weights(model)
+        elif _is_over(history, best, settings.early_stopping):
+            break
+    _restore_weights(model, weights)
+    speed = len(rows) * (step / steps_an_epoch) / trained if trained else 0.0
+    return Result(tuple(history), best, step, speed)
+
+
+def _step(
+    model: Classifier,
+    optimizer: torch.optim.Optimizer,
+    accelerator: Any,
+    rows: EncodedRows,
+    chosen: np.ndarray,
+    settings: Training,
+    device: Device,
+    step: int,
+) -> tuple[float, int]:
+    """One optimizer step; its loss and the number of rows it got right."""
+    torch.manual_seed(settings.seed * 1_000_003 + step)
+    model.train()
+    batch = {name: value.to(accelerator.device) for name, value in collate(rows, chosen).items()}
+    labels = torch.from_numpy(rows.labels[chosen]).to(accelerator.device)
+    with computing(device):
+        logits = model(**batch)
+    logits = logits.float()
+    loss = functional.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+    accelerator.backward(loss)
+    accelerator.clip_grad_norm_(
+        [parameter for parameter in model.parameters() if parameter.grad is not None],
+        LARGEST_GRADIENT,
+    )
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item(), int((logits.argmax(dim=1) == labels).sum().item())
+
+
+def make_optimizer(
+    model: Classifier, groups: tuple[LayerGroup, ...], weight_decay: float
+) -> torch.optim.AdamW:
+    """Fused AdamW, two parameter groups a layer group: norms and biases are not decayed."""
+    parameters = dict(model.named_parameters())
+    exempt = _find_undecayed(model)
+    own = []
+    for index, group in enumerate(groups):
+        for decayed in (True, False):
+            names = [name for name in group.parameters if (name not in exempt) == decayed]
+            own.append(
+                {
+                    "params": [parameters[name] for name in names],
+                    "weight_decay": weight_decay if decayed else 0.0,
+                    "group": index,
+                }
+            )
+    return torch.optim.AdamW([group for group in own if group["params"]], lr=0.0, fused=True)
+
+
+def _find_undecayed(model: nn.Module) -> set[str]:
+    """Names of the parameters of norms, and of all biases: the vectors among the parameters."""
+    return {name for name, parameter in model.named_parameters() if parameter.ndim < 2}
+
+
+def freeze(
+    model: nn.Module, groups: tuple[LayerGroup, ...], multipliers: tuple[float, ...]
+) -> None:
+    """Let only the groups with a multiplier above 0 learn, and drop the others' gradients."""
+    parameters = dict(model.named_parameters())
+    for group, multiplier in zip(groups, multipliers, strict=True):
+        for name in group.parameters:
+            parameters[name].requires_grad_(multiplier > 0)
+            if multiplier == 0:
+                parameters[name].grad = None
+
+
+def schedule(step: int, total: int, warmup: float) -> float:
+    """Multiplier of the peak rate: up linearly over the warm-up, then down linearly to 0.
+
+    As transformers' `get_linear_schedule_with_warmup`.
+    """
+    rising = int(total * warmup)
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return (total - step) / max(1, total - rising)
+
+
+def _set_rates(
+    optimizer: torch.optim.Optimizer, multipliers: tuple[float, ...], rate: float
+) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate * multipliers[group["group"]]
+
+
+def _is_over(history: list[Epoch], best: int, patience: int | None) -> bool:
+    return patience is not None and len(history) - 1 - best >= patience
+
+
+def _copy_weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def _restore_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    model.load_state_dict(weights)
+    model.eval()
+
+
+def _explain_divergence(epoch: int, rate: float) -> str:
+    return (
+        f"the training loss is not a number after epoch {epoch}: the training diverged at "
+        f"training.learning_rate {rate:g}. Lower it, for instance to {rate / 10:g}."
+    )
