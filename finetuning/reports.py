@@ -137,13 +137,12 @@ def describe_overfitting(history: Sequence[Epoch], restored: int | None = None) 
     Judges the last phase; restored is the index of the epoch kept, None for the best's.
     """
     kept = best_epoch(history) if restored is None else restored
-    if not history:
-        return "No training history was kept, so nothing can be said about overfitting."
-    if kept is None:
-        return "Nothing was measured on validation rows, so nothing can be said about overfitting."
+    if not history or kept is None:
+        missing = "Nothing was measured on validation rows" if history else "No history was kept"
+        return f"{missing}, so nothing can be said about overfitting."
     last, best = [epoch for epoch in history if epoch.phase == history[-1].phase], history[kept]
-    gap = f"training accuracy was {score(best.train_accuracy)} and the validation accuracy "
-    gap += score(best.validation_accuracy)
+    reached = (score(best.train_accuracy), score(best.validation_accuracy))
+    gap = "training accuracy was {} and the validation accuracy {}".format(*reached)
     if opening := _describe_opening(last):
         return (
             f"Overfitting opened at {opening}; the weights of {_place(best)}, the best on "
@@ -165,9 +164,6 @@ def _describe_opening(phase: Sequence[Epoch]) -> str | None:
     lowest = losses.index(min(losses))
     floor = phase[lowest]
     for index, epoch in enumerate(phase):
-        gap = epoch.train_accuracy - epoch.validation_accuracy
-        if gap > GAP_THRESHOLD:
-            return f"{_place(epoch)}: the training accuracy was {gap:.3f} above the validation's"
         risen = epoch.validation_loss > floor.validation_loss * (1 + RISE_THRESHOLD)
         if index > lowest and risen and epoch.train_loss < floor.train_loss:
             return (
@@ -175,6 +171,9 @@ def _describe_opening(phase: Sequence[Epoch]) -> str | None:
                 f"{score(floor.validation_loss)} to {score(epoch.validation_loss)} while the "
                 f"training loss fell from {score(floor.train_loss)} to {score(epoch.train_loss)}"
             )
+        gap = epoch.train_accuracy - epoch.validation_accuracy
+        if gap > GAP_THRESHOLD:
+            return f"{_place(epoch)}: the training accuracy was {gap:.3f} above validation"
     return None
 
 
@@ -189,19 +188,17 @@ def headline(report: Report) -> str:
     value = report.metrics.get(key, report.verdict.get("value"))
     if value is None:
         return f"{said}; no test {spoken} was measured."
-    said += f": its test {spoken} is {score(value)}"
-    if key in report.intervals:
-        said += " (interval {} to {})".format(*map(score, report.intervals[key]))
+    bounds = " (interval {:.3f} to {:.3f})".format(*report.intervals.get(key, (0, 0)))
+    said += f": its test {spoken} is {score(value)}{bounds if key in report.intervals else ''}"
     if not report.baselines:
         return f"{said}; no baseline was measured."
     best = max(report.baselines, key=lambda baseline: baseline.accuracy)
     side = "above" if best.difference >= 0 else "below"
-    whose = "" if metric == "accuracy" else "its accuracy is "
     low, high = best.interval
     luck = "chance could explain" if low <= 0 <= high else "chance does not explain"
     return (
-        f"{said}, {whose}{score(abs(best.difference))} {side} the best baseline on the same rows, "
-        f"{best.name} ({score(best.accuracy)}): a difference that {luck} "
+        f"{said}; its accuracy is {score(abs(best.difference))} {side} that of the best baseline "
+        f"on the same rows, {best.name} ({score(best.accuracy)}), a difference that {luck} "
         f"(interval {low:+.3f} to {high:+.3f}, {chance(best.p_value)})."
     )
 
@@ -222,13 +219,13 @@ def most_confused(
 def _draw(report: Report) -> dict[str, Markup]:
     """The charts that there is something to show in."""
     history, drawn = report.history, {}
+    steps = [(epoch.phase, epoch.epoch) for epoch in history]
     best = best_epoch(history) if report.restored is None else report.restored
     for measure in ("loss", "accuracy") if history else ():
         lines = [
             charts.Line(split, [getattr(epoch, f"{split}_{measure}") for epoch in history], split)
             for split in ("train", "validation")
         ]
-        steps = [(epoch.phase, epoch.epoch) for epoch in history]
         drawn[measure] = charts.line_chart(measure.capitalize(), lines, steps, best)
     if report.confusion:
         drawn["confusion"] = charts.confusion_matrix("Confusion", report.labels, report.confusion)
@@ -276,7 +273,6 @@ def _list(title: str, lines: Sequence[str]) -> list[str]:
 def to_markdown(report: Report) -> str:
     """The report as a short model card, for the registry's description of the version."""
     version = f" version {report.version}" if report.version else ""
-    labels = f", answered with one of {len(report.labels)} labels: {', '.join(report.labels)}"
     baselines = [
         f"{one.name}: accuracy {score(one.accuracy)}; the model differs by {one.difference:+.3f} "
         f"(interval {one.interval[0]:+.3f} to {one.interval[1]:+.3f}, {chance(one.p_value)})"
@@ -286,7 +282,6 @@ def to_markdown(report: Report) -> str:
         f"{one.column} = {one.value}: accuracy {score(one.accuracy)} on {one.rows:,} rows"
         for one in sorted(report.slices, key=lambda one: one.accuracy)[:10]
     ]
-    limits = "The scores hold for rows like the test rows; measure anew before any other use."
     rows, data = sum(map(sum, report.confusion)), report.lineage.get("data_version", "not recorded")
     parts = [
         f"# {_plain(report.name + version)}",
@@ -294,12 +289,11 @@ def to_markdown(report: Report) -> str:
         *_list("Verdict", [str(reason) for reason in report.verdict.get("reasons", ())]),
         f"**What it is.** A {_plain(report.problem)} model: {_plain(report.base_model)}, "
         f"fine-tuned with the strategy {_plain(report.strategy)}, made {_plain(report.created)}.",
-        "**Intended use.** Inputs like the rows it was trained on"
-        f"{_plain(labels) if report.labels else ''}.",
-        f"**Data.** Version {_plain(data)}; {rows:,} test rows.",
-        *_list("Against baselines, on the same rows", baselines),
+        f"**Intended use.** Rows like those it learned from: data version {_plain(data)}.",
+        *_list("Labels", [", ".join(report.labels)] if report.labels else []),
+        *_list(f"Against baselines, on the same {rows:,} test rows", baselines),
         *_list("Weakest slices", slices),
-        f"**Limits.** {_plain(report.overfitting)} {limits}",
+        f"**Limits.** {_plain(report.overfitting)} Measure anew before any use on other rows.",
         *_list("Lineage", [f"{key}: {value}" for key, value in report.lineage.items()]),
     ]
     return charts.shorten("\n\n".join(parts), LONGEST_CARD)

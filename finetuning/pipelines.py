@@ -1,0 +1,210 @@
+"""Reading a pipeline file: found by name, overridden by key, all faults listed at once."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from finetuning.config import Pipeline
+from finetuning.errors import Fault, InputError, wrong
+
+FOLDER = "pipelines"
+ENDINGS = (".yaml", ".yml")
+LARGEST_FILE = 1_000_000  # bytes
+
+
+def find_root(start: Path) -> Path:
+    """The project's folder: the nearest one at or above `start` that has pipelines/ or data.dvc."""
+    for folder in (start, *start.parents):
+        if (folder / FOLDER).is_dir() or (folder / "data.dvc").is_file():
+            return folder
+    return start
+
+
+def list_pipelines(root: Path) -> list[str]:
+    """Names of the pipeline files, in order."""
+    return sorted(
+        path.stem for path in (root / FOLDER).glob("*") if path.suffix in ENDINGS and path.is_file()
+    )
+
+
+def find_pipeline(root: Path, name: str) -> Path:
+    """The file of a pipeline that is given by name or by path.
+
+    Raises:
+        InputError: There is none.
+    """
+    if name.endswith(ENDINGS):
+        path = Path(name)
+        if path.is_file():
+            return path
+        raise wrong("NAME|FILE", name, "There is no such file.")
+    if name in list_pipelines(root):
+        return next(
+            root / FOLDER / f"{name}{ending}"
+            for ending in ENDINGS
+            if (root / FOLDER / f"{name}{ending}").is_file()
+        )
+    known = list_pipelines(root)
+    remedy = f"The pipelines here are {', '.join(known)}." if known else "There are none here yet."
+    raise wrong("NAME|FILE", name, f"{remedy} `tunesmith init NAME --data FILE` makes one.")
+
+
+def load_pipeline(path: Path, overrides: Iterable[str] = ()) -> Pipeline:
+    """Read and check a pipeline file.
+
+    Args:
+        path: The YAML file.
+        overrides: `KEY=VALUE` items, such as training.epochs=1; values are read as YAML.
+
+    Raises:
+        InputError: With every fault of the file and of the overrides.
+    """
+    if path.stat().st_size > LARGEST_FILE:
+        raise wrong(path.name, f"{path.stat().st_size} bytes", "That is no pipeline file.")
+    content = _parse(path.read_bytes(), path.name)
+    if not isinstance(content, dict):
+        found = type(content).__name__
+        raise wrong(path.name, found, "A pipeline file has keys: name, problem, data, model, ...")
+    faults: list[Fault] = []
+    for item in overrides:
+        faults += _override(content, item)
+    try:
+        pipeline = Pipeline.model_validate(content)
+    except ValidationError as error:
+        raise InputError(faults + describe_faults(error)) from None
+    if faults:
+        raise InputError(faults)
+    return pipeline
+
+
+def _parse(data: bytes, name: str) -> Any:
+    try:
+        return yaml.load(data.decode("utf-8-sig"), Loader=_Loader)
+    except UnicodeDecodeError:
+        raise wrong(name, "bytes that are not UTF-8", "Save the file as UTF-8.") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or str(error) or type(error).__name__
+        raise wrong(f"{name}{place}", str(reason), "The file is not YAML there.") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, with 5e-5 a number (YAML 1.2) and no key twice, no alias."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:  # noqa: D102
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: D102
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                problem = f"the key {key.value!r} stands twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def _override(content: dict[str, Any], item: str) -> list[Fault]:
+    key, equals, text = item.partition("=")
+    if not equals or not key:
+        return [Fault("--set", repr(item), "Write KEY=VALUE, such as training.epochs=1.")]
+    try:
+        value = _parse(text.encode(), key)
+    except InputError as error:
+        return list(error.faults)
+    place = content
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = place.setdefault(parent, {})
+        if inner is None:
+            inner = place[parent] = {}
+        if not isinstance(inner, dict):
+            return [Fault(f"--set {key}", repr(inner), f"{parent} holds no keys.")]
+        place = inner
+    place[last] = value
+    return []
+
+
+def describe_faults(error: ValidationError) -> list[Fault]:
+    """Every fault that pydantic found, by its YAML key."""
+    faults = []
+    for item in error.errors(include_url=False):
+        key = _join_key(item["loc"])
+        found = item.get("input")
+        if item["type"] == "extra_forbidden":
+            faults.append(Fault(key, _show(found), _suggest_key(item["loc"])))
+        elif item["type"] == "missing":
+            faults.append(Fault(key, "nothing", f"The key is required. {_describe(item['loc'])}"))
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            text = f"{message[0].upper()}{message[1:]}. {_describe(item['loc'])}"
+            faults.append(Fault(key, _show(found), text))
+    return [Fault(fault.key, fault.found, fault.remedy.strip()) for fault in faults]
+
+
+def _join_key(location: tuple[int | str, ...]) -> str:
+    key = ""
+    for part in location:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
+    return key or "the file"
+
+
+def _show(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _section(location: Iterable[int | str]) -> type[BaseModel] | None:
+    section: type[BaseModel] | None = Pipeline
+    for part in location:
+        if isinstance(part, int) or section is None:
+            continue
+        field = section.model_fields.get(part)
+        inner = field.annotation if field else None
+        section = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+    return section
+
+
+def _suggest_key(location: tuple[int | str, ...]) -> str:
+    section = _section(location[:-1])
+    known = list(section.model_fields) if section else []
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    return f"There is no such key. {hint}Known here: {', '.join(known)}."
+
+
+def _describe(location: tuple[int | str, ...]) -> str:
+    section = _section(location[:-1])
+    field = section.model_fields.get(str(location[-1])) if section and location else None
+    return f"{field.description}" if field and field.description else ""
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys joined by dots: {'a': {'b': 1}} -> {'a.b': 1}."""
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(inner, Mapping) and inner:
+            flat |= flatten(inner, f"{name}.")
+        else:
+            flat[name] = inner
+    return flat

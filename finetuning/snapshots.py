@@ -1,0 +1,114 @@
+"""A data set's tables read once, with every row's split and where it came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetuning.digests import digest_value
+from finetuning.errors import Fault, InputError
+from finetuning.splits import assign_splits, digest_text
+from finetuning.tables import check_columns, read_table
+
+if TYPE_CHECKING:
+    import pandas
+
+    from finetuning.config import Data
+
+SPLITS = ("train", "validation", "test")
+RESERVED = ("file", "row", "split", "key")
+
+
+def take_snapshot(folder: Path, data: Data) -> pandas.DataFrame:
+    """Read the tables that the pipeline file names and split what is not split yet.
+
+    Args:
+        folder: The data set's folder.
+        data: The pipeline file's `data`.
+
+    Returns:
+        The user's columns, all text or None, and before them file, row (1-based number of the data
+        row in that file), split (train, validation, test, left-out) and key (digest of the
+        normalised text).
+
+    Raises:
+        InputError: A file or a column is missing, or a file cannot be read; all are listed.
+    """
+    import pandas
+
+    faults = []
+    tables = []
+    for split in SPLITS:
+        name = getattr(data, split)
+        if name is None:
+            continue
+        try:
+            table = read_table(folder / name, f"data.{split}")
+        except InputError as error:
+            faults += error.faults
+            continue
+        wanted = _want_columns(data, split)
+        for wrong_column in check_columns(table, wanted, name):
+            faults += wrong_column.faults
+        faults += [
+            Fault(key, repr(column), f"Rename the column: Tunesmith numbers rows in {RESERVED}.")
+            for key, column in wanted.items()
+            if column in RESERVED
+        ]
+        tables.append((split, name, table))
+    if faults:
+        raise InputError(list(dict.fromkeys(faults)))
+    rows = pandas.concat([_mark(table, split, name) for split, name, table in tables])
+    rows = rows.reset_index(drop=True)
+    rows["key"] = _digest_texts(rows, data)
+    rows["label"] = rows[_user_column(data.columns.label)]
+    rows = assign_splits(rows)
+    rows = rows.drop(columns="label").rename(columns=lambda name: name.removeprefix(_PREFIX))
+    return rows[[*RESERVED, *(name for name in rows.columns if name not in RESERVED)]]
+
+
+# The user's columns may bear the names of ours until the very end.
+_PREFIX = "user\x1f"
+
+
+def _user_column(name: str) -> str:
+    return f"{_PREFIX}{name}"
+
+
+def _want_columns(data: Data, split: str) -> dict[str, str]:
+    columns = data.columns
+    wanted = {"data.columns.text": columns.text, "data.columns.label": columns.label}
+    if columns.text_pair is not None:
+        wanted["data.columns.text_pair"] = columns.text_pair
+    if split == "test" or data.test is None:
+        wanted |= {f"data.slices[{index}]": name for index, name in enumerate(data.slices)}
+    return wanted
+
+
+def _mark(table: pandas.DataFrame, split: str, name: str) -> pandas.DataFrame:
+    # A reserved column that the pipeline file does not use is not missed.
+    marked = table.drop(columns=[own for own in RESERVED if own in table.columns])
+    marked = marked.rename(columns=_user_column)
+    marked.insert(0, "file", name)
+    marked.insert(1, "row", range(1, len(table) + 1))
+    marked.insert(2, "split", split)
+    return marked
+
+
+def _digest_texts(rows: pandas.DataFrame, data: Data) -> list[str]:
+    texts = rows[_user_column(data.columns.text)]
+    if data.columns.text_pair is None:
+        return [digest_text(text) for text in texts]
+    pairs = rows[_user_column(data.columns.text_pair)]
+    return [digest_text(*both) for both in zip(texts, pairs, strict=True)]
+
+
+def digest_rows(rows: pandas.DataFrame, data: Data) -> dict[str, str]:
+    """Digest of each split's rows: their texts and labels, in order."""
+    columns = [data.columns.text, data.columns.label]
+    if data.columns.text_pair is not None:
+        columns.append(data.columns.text_pair)
+    return {
+        split: digest_value(rows.loc[rows["split"] == split, columns].to_numpy().tolist())
+        for split in SPLITS
+    }

@@ -1,0 +1,197 @@
+"""The plan of a run: every stage's key, and why it would run, before anything heavy is imported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetuning.digests import digest_code, digest_value, write_atomically
+from finetuning.store import Store
+
+if TYPE_CHECKING:
+    from finetuning.config import Pipeline
+    from finetuning.sources import BaseModel
+    from tasks.versioning import DataVersion
+
+STATE = ".tunesmith"
+STAGES = ("snapshot", "validate", "encode", "train", "evaluate", "register")
+# Config keys that shape a stage's output, the stages it reads, and the libraries it computes with.
+_CONFIG: dict[str, tuple[str, ...]] = {
+    "snapshot": (
+        "problem", "data.path", "data.train", "data.validation", "data.test", "data.columns",
+        "data.slices",
+    ),
+    "validate": ("data.columns", "data.labels", "data.expectations"),
+    "features": ("model.revision",),
+    "encode": ("data.columns", "data.labels", "model.revision", "training.max_length"),
+    "train": ("model.revision", "model.dropout", "strategy", "training"),
+    "evaluate": ("data.columns", "data.slices"),
+    "register": ("name", "problem", "gate"),
+}
+_UPSTREAM: dict[str, tuple[str, ...]] = {
+    "snapshot": (),
+    "validate": ("snapshot",),
+    "encode": ("snapshot",),
+    "features": ("encode",),
+    "train": ("encode",),
+    "evaluate": ("snapshot", "encode", "train"),
+    "register": ("validate", "evaluate"),
+}
+_LIBRARIES: dict[str, tuple[str, ...]] = {
+    "snapshot": ("pandas", "pyarrow"),
+    "validate": ("great-expectations", "pandas"),
+    "encode": ("transformers", "tokenizers"),
+    "features": ("torch", "transformers"),
+    "train": ("torch", "transformers", "accelerate"),
+    "evaluate": ("torch", "transformers", "scikit-learn", "scipy"),
+    "register": ("mlflow",),
+}
+_MODULES: dict[str, str] = {
+    "snapshot": "tasks.snapshot",
+    "validate": "tasks.validation",
+    "encode": "tasks.encoding",
+    "features": "finetuning.probing",
+    "train": "tasks.training",
+    "evaluate": "tasks.evaluation",
+    "register": "tasks.registration",
+}
+_READS_BASE = ("encode", "features", "train")
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage's key, what it was made from, and why it would run."""
+
+    name: str
+    key: str
+    components: dict[str, Any]
+    why: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run works on: resolved, and small enough to pass between tasks."""
+
+    root: Path
+    pipeline: Pipeline
+    data: DataVersion
+    base: BaseModel
+    plans: dict[str, StagePlan]
+
+    @property
+    def store(self) -> Store:
+        """Where stages keep what they made."""
+        return Store(self.root / STATE / "store")
+
+    @property
+    def state(self) -> Path:
+        """The folder of this project's local state."""
+        return self.root / STATE
+
+
+def plan(root: Path, pipeline: Pipeline, data: DataVersion, base: BaseModel) -> Work:
+    """Plan every stage of a run."""
+    config = pipeline.model_dump(mode="json")
+    before = recall(root, pipeline.name)
+    plans: dict[str, StagePlan] = {}
+    for name in ("snapshot", "validate", "encode", "features", "train", "evaluate", "register"):
+        components: dict[str, Any] = {
+            "config": {key: _look_up(config, key) for key in _CONFIG[name]},
+            "code": digest_code(_MODULES[name]),
+            "libraries": {library: metadata.version(library) for library in _LIBRARIES[name]},
+            "upstream": {stage: plans[stage].key for stage in _UPSTREAM[name]},
+        }
+        if name == "snapshot":
+            components["data"] = dict(data.files)
+        if name in _READS_BASE:
+            components["base model"] = {"content": base.digest}
+        key = digest_value(components)
+        plans[name] = StagePlan(name, key, components, explain(components, before.get(name)))
+    return Work(root, pipeline, data, base, plans)
+
+
+def _look_up(config: Mapping[str, Any], key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+def explain(now: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
+    """What differs between a stage's components now and when it last ran, in words."""
+    if before is None:
+        return "first run"
+    changes = [
+        change
+        for kind in ("data", "config", "base model", "libraries", "code", "upstream")
+        for change in _compare(kind, now.get(kind, {}), before.get(kind, {}))
+    ]
+    return "; ".join(changes) if changes else "its kept output was missing or damaged"
+
+
+def _compare(kind: str, now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+    changed = sorted(key for key in {*now, *before} if now.get(key) != before.get(key))
+    if not changed:
+        return []
+    if kind == "upstream":
+        return [f"{' and '.join(changed)} changed"]
+    if kind == "code":
+        return [f"code changed: {', '.join(changed)}"]
+    if kind == "base model":
+        return ["the base model's files changed"]
+    if kind == "data":
+        return [_describe_files(now, before, changed)]
+    return [
+        change for key in changed for change in _describe_value(key, now.get(key), before.get(key))
+    ]
+
+
+def _describe_files(
+    now: Mapping[str, str], before: Mapping[str, str], changed: list[str]
+) -> str:
+    verbs = [
+        f"{name} {'added' if name not in before else 'removed' if name not in now else 'changed'}"
+        for name in changed
+    ]
+    more = f" and {len(verbs) - 5} more" if len(verbs) > 5 else ""
+    return f"data: {', '.join(verbs[:5])}{more}"
+
+
+def _describe_value(key: str, now: Any, before: Any) -> list[str]:
+    if isinstance(now, dict) and isinstance(before, dict):
+        return [
+            change
+            for inner in sorted({*now, *before})
+            if now.get(inner) != before.get(inner)
+            for change in _describe_value(f"{key}.{inner}", now.get(inner), before.get(inner))
+        ]
+    return [f"{key} changed {_show(before)} -> {_show(now)}"]
+
+
+def _show(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def recall(root: Path, name: str) -> dict[str, Any]:
+    """What each stage of a pipeline was made from when it last ran."""
+    try:
+        value = json.loads(_memory(root, name).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def remember(work: Work, stage: str) -> None:
+    """Keep what a stage was made from, so that the next run can say what changed."""
+    known = recall(work.root, work.pipeline.name)
+    known[stage] = work.plans[stage].components
+    write_atomically(_memory(work.root, work.pipeline.name), json.dumps(known))
+
+
+def _memory(root: Path, name: str) -> Path:
+    return root / STATE / "plans" / f"{name}.json"

@@ -1,0 +1,52 @@
+"""Snapshot: the data set read once, split, and pinned for the rest of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.tasks import exponential_backoff
+
+from finetuning.snapshots import digest_rows, take_snapshot
+from tasks.stages import FIRST_DELAY, JITTER, RETRIES, Outcome, may_help, perform
+
+if TYPE_CHECKING:
+    import pandas
+
+    from tasks.planning import Work
+
+ROWS = "rows.parquet"
+
+
+@task(
+    name="snapshot",
+    retries=RETRIES,
+    retry_delay_seconds=exponential_backoff(FIRST_DELAY),
+    retry_jitter_factor=JITTER,
+    retry_condition_fn=may_help,
+)
+def snapshot(work: Work) -> Outcome:
+    """Read the data set's tables and give every row its split."""
+    return perform(work, "snapshot", lambda folder: _make(work, folder))[0]
+
+
+def _make(work: Work, folder: Path) -> dict[str, Any]:
+    data = work.pipeline.data
+    rows = take_snapshot(work.root / data.path, data)
+    rows.to_parquet(folder / ROWS, index=False)
+    return {
+        "data_version": work.data.version,
+        "rows": {split: int(count) for split, count in rows["split"].value_counts().items()},
+        "digests": digest_rows(rows, data),
+    }
+
+
+def read_rows(folder: Path) -> pandas.DataFrame:
+    """The rows that a snapshot holds, every value text or None."""
+    import pandas
+
+    rows = pandas.read_parquet(folder / ROWS)
+    texts = [name for name in rows.columns if name != "row"]
+    rows[texts] = rows[texts].astype(object).where(rows[texts].notna(), None)
+    return rows

@@ -1,0 +1,93 @@
+"""What every stage shares: skipped where its output is kept, retried where that can help."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetuning.errors import InputError, RefusedError, ValidationError
+from tasks.planning import remember
+
+if TYPE_CHECKING:
+    from prefect import Task
+    from prefect.client.schemas.objects import TaskRun
+    from prefect.states import State
+
+    from finetuning.store import Entry
+    from tasks.planning import Work
+
+NEVER_RETRIED = (
+    InputError, ValidationError, RefusedError, FloatingPointError, MemoryError, AssertionError,
+    TypeError, AttributeError, KeyError, ImportError,
+)  # fmt: skip
+RETRIES = 3
+FIRST_DELAY = 2  # seconds
+JITTER = 0.5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a stage: small, and all that passes between tasks."""
+
+    stage: str
+    key: str
+    status: str  # ran | cached
+    seconds: float
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands under `stages` in the command's JSON."""
+        return {"status": self.status, "seconds": round(self.seconds, 3), "why": self.why}
+
+
+def perform(
+    work: Work, stage: str, make: Callable[[Path], dict[str, Any]]
+) -> tuple[Outcome, Entry]:
+    """Run a stage, or take its kept output.
+
+    Args:
+        work: The run's work.
+        stage: The stage's name.
+        make: Fills an empty folder with the stage's files and returns its facts.
+    """
+    from prefect.logging import get_run_logger
+
+    started = time.monotonic()
+    plan = work.plans[stage]
+    entry = work.store.find(stage, plan.key)
+    if entry is not None:
+        outcome = Outcome(stage, plan.key, "cached", time.monotonic() - started, "nothing changed")
+    else:
+        get_run_logger().info("%s runs: %s", stage, plan.why)
+        entry = work.store.keep(stage, plan.key, make, plan.components)
+        outcome = Outcome(stage, plan.key, "ran", time.monotonic() - started, plan.why)
+    remember(work, stage)
+    logger = get_run_logger()
+    logger.info("%s: %s in %.1f s, %s", stage, outcome.status, outcome.seconds, outcome.why)
+    return outcome, entry
+
+
+def fetch(work: Work, stage: str) -> Entry:
+    """An earlier stage's kept output.
+
+    Raises:
+        FileNotFoundError: It has gone since the stage ended.
+    """
+    entry = work.store.find(stage, work.plans[stage].key, verify=False)
+    if entry is None:
+        raise FileNotFoundError(f"the output of {stage} has gone from {work.store.root}: run again")
+    return entry
+
+
+def may_help(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether a retry can help: never against bad data, bad config, or a mistake in the code."""
+    try:
+        state.result()
+    except NEVER_RETRIED:
+        return False
+    except Exception:  # noqa: BLE001 - whatever else failed may be the network or the disk
+        return True
+    return False
