@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from finetuning.evaluation import Bin
+
 COLOURS = {
     "ink": "currentColor",
     "white": "#fff",
@@ -38,17 +40,6 @@ class Line:
     name: str
     values: Sequence[float]
     colour: str
-
-
-@dataclass(frozen=True)
-class Bin:
-    """The rows whose confidence lies between low and high, and how often those are right."""
-
-    low: float
-    high: float
-    confidence: float
-    accuracy: float
-    rows: int
 
 
 def printable(text: object) -> str:

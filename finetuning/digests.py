@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 PROJECT_PACKAGES = ("finetuning", "tasks", "flows")
 _BLOCK = 1 << 20
+_FILE_NAME = re.compile(r"[\w-]+\.(html|py)")
 
 
 def digest_value(value: Any) -> str:
@@ -100,7 +102,8 @@ def digest_code(*modules: str, project: Path = PROJECT) -> dict[str, str]:
     """Digest of each project module that the given ones import, transitively.
 
     Comments, docstrings, blank lines and formatting do not count; imports under
-    `if TYPE_CHECKING:` are not followed, because nothing of them runs.
+    `if TYPE_CHECKING:` are not followed, because nothing of them runs. A file beside a module that
+    the module names (a template) counts with it.
 
     Returns:
         Module name -> digest of its syntax tree, sorted by name.
@@ -133,11 +136,15 @@ def _read_module(path: Path, _modified: int) -> tuple[str, tuple[str, ...]]:
     tree = ast.parse(path.read_bytes())
     imports = tuple(sorted(_find_imports(tree)))
     _drop_docstrings(tree)
-    templates = {
-        template.name: digest_file(template)
-        for template in sorted(path.parent.glob(f"{path.stem}*.html"))
+    named = {
+        node.value: digest_file(path.parent / node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and _FILE_NAME.fullmatch(node.value)
+        and (path.parent / node.value).is_file()
     }
-    return digest_value([ast.dump(tree), templates]), imports
+    return digest_value([ast.dump(tree), named]), imports
 
 
 def _find_imports(tree: ast.AST) -> set[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,13 @@ class ValidationError(TunesmithError):
 
 
 class RefusedError(TunesmithError):
-    """The gate refused the model."""
+    """The gate refused the model; `result` says all that the run found."""
 
     exit_code = 4
+
+    def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
+        self.result = result or {}
+        super().__init__(message)
 
 
 def wrong(key: str, found: object, remedy: str) -> InputError:

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from finetuning import charts
-from finetuning.charts import Bin as Bin
+from finetuning.evaluation import Bin, ClassScore
+from finetuning.history import Epoch
 
 # A training accuracy further than this above the validation accuracy counts as overfitting.
 GAP_THRESHOLD = 0.05
@@ -36,31 +37,6 @@ class Baseline:
     difference: float
     interval: tuple[float, float]
     p_value: float
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one pass over the training rows measured."""
-
-    phase: Literal["probe", "tune"]
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    learning_rate: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class ClassScore:
-    """How well one label is predicted; rows is how many test rows have it."""
-
-    label: str
-    precision: float
-    recall: float
-    f1: float
-    rows: int
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from finetuning.batching import EncodedRows, collate, shuffle_by_length
 from finetuning.devices import Device, computing
+from finetuning.history import Epoch
 from finetuning.models import Classifier, LayerGroup, layer_groups
 from finetuning.probing import Probe, compute_logits
 from finetuning.progress import track
@@ -23,29 +24,6 @@ if TYPE_CHECKING:
     from finetuning.config import Training
 
 LARGEST_GRADIENT = 1.0  # norm that gradients are clipped to, transformers' default
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch showed. Train figures are taken while training, dropout on."""
-
-    phase: Literal["probe", "tune"]
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    learning_rate: float
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields by name."""
-        return asdict(self)
-
-    @property
-    def merit(self) -> tuple[float, float]:
-        """What the best epoch has most of: validation accuracy, then low validation loss."""
-        return (self.validation_accuracy, -self.validation_loss)
 
 
 @dataclass(frozen=True)

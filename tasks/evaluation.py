@@ -56,8 +56,8 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
     labels = tuple(encoded.facts["labels"])
     rows = load_rows(encoded.folder / "test.safetensors")
     model, _ = load(fetch(work, "train").folder / MODEL)
-    device = choose_device(work.pipeline.training.precision)
-    logits = compute_logits(model, rows, device, "evaluating")
+    # In fp32, as the model is served: what is judged is what answers.
+    logits = compute_logits(model, rows, choose_device("fp32"), "evaluating")
     probabilities = compute_probabilities(logits.numpy())
     predictions = probabilities.argmax(axis=1)
     tested = read_test_rows(work)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 from prefect.tasks import exponential_backoff
 
+from finetuning.errors import TunesmithError
 from finetuning.snapshots import digest_rows, take_snapshot
+from tasks.data_files import hash_folder
 from tasks.stages import FIRST_DELAY, JITTER, RETRIES, Outcome, may_help, perform
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ def snapshot(work: Work) -> Outcome:
 def _make(work: Work, folder: Path) -> dict[str, Any]:
     data = work.pipeline.data
     rows = take_snapshot(work.root / data.path, data)
+    if hash_folder(work.root, data.path) != work.data.files:
+        raise TunesmithError(f"{data.path} was changed while it was read: run again")
     rows.to_parquet(folder / ROWS, index=False)
     return {
         "data_version": work.data.version,

@@ -13,11 +13,12 @@ from prefect.tasks import exponential_backoff
 
 from finetuning.batching import EncodedRows, load_rows
 from finetuning.devices import choose_device
+from finetuning.history import Epoch
 from finetuning.models import Classifier, build, layer_groups, save
 from finetuning.probing import compute_features, fit_probe
 from finetuning.problems.text_classification import load_tokenizer
 from finetuning.strategies import begins_with_probe, tabulate
-from finetuning.training import Epoch, Result, install_probe
+from finetuning.training import Result, install_probe
 from finetuning.training import train as fit
 from tasks.stages import FIRST_DELAY, JITTER, RETRIES, Outcome, fetch, may_help, perform
 

@@ -1,0 +1,29 @@
+"""What each epoch of a training showed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch showed. Train figures are taken while training, dropout on."""
+
+    phase: Literal["probe", "tune"]
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
+
+    @property
+    def merit(self) -> tuple[float, float]:
+        """What the best epoch has most of: validation accuracy, then low validation loss."""
+        return (self.validation_accuracy, -self.validation_loss)

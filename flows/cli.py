@@ -1,0 +1,164 @@
+"""The command line: `tunesmith COMMAND`. Heavy libraries are imported by the commands that need them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from finetuning.errors import Fault, InputError, RefusedError, TunesmithError
+from finetuning.pipelines import find_root
+
+app = typer.Typer(
+    name="tunesmith",
+    help="Keep fine-tuned models in production: run, judge, register, trace.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+STATUSES = {2: "invalid", 3: "invalid", 4: "refused"}
+
+Name = Annotated[str, typer.Argument(metavar="NAME|FILE", help="Pipeline name or file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file.")
+]
+
+
+def answer(as_json: bool, act: Callable[[], dict[str, Any]], say: Callable[[Any], str]) -> None:
+    """Act, print the result for a person or a program, and end with the agreed exit code."""
+    try:
+        result = act()
+    except TunesmithError as error:
+        fail(as_json, error, say)
+    except KeyboardInterrupt:
+        fail(as_json, TunesmithError("interrupted: the same command goes on from what is kept"), say)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        fail(as_json, TunesmithError(f"{place}{error.strerror or error}"), say)
+    else:
+        write(json.dumps(result, ensure_ascii=False) if as_json else say(result))
+
+
+def fail(as_json: bool, error: TunesmithError, say: Callable[[Any], str]) -> None:
+    """Print an error for a person or a program, and exit with its code."""
+    refused = error.result if isinstance(error, RefusedError) else {}
+    if as_json:
+        faults = error.faults if isinstance(error, InputError) else ()
+        status = STATUSES.get(error.exit_code, "failed")
+        result = {"status": status, "error": str(error), "faults": [vars(one) for one in faults]}
+        write(json.dumps(refused | result, ensure_ascii=False))
+    elif refused:
+        write(say(refused))
+    else:
+        for line in str(error).splitlines():
+            print(f"tunesmith: {line}", file=sys.stderr)
+    raise typer.Exit(error.exit_code)
+
+
+def write(text: str) -> None:
+    """Print to standard output, which may not know every letter."""
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+    sys.stdout.flush()
+
+
+def here() -> Path:
+    """The project's folder."""
+    return find_root(Path.cwd())
+
+
+@app.command()
+def run(name: Name, overrides: Overrides = [], as_json: Json = False) -> None:  # noqa: B006
+    """Run a pipeline; a model that is up to date is not trained again."""
+    from flows.running import describe_result, run_pipeline
+
+    answer(as_json, lambda: run_pipeline(here(), name, overrides, as_json), describe_result)
+
+
+@app.command()
+def validate(name: Name, overrides: Overrides = [], as_json: Json = False) -> None:  # noqa: B006
+    """Validate a pipeline's data; nothing is trained."""
+    from flows.checking import describe_validation, validate_pipeline
+
+    answer(as_json, lambda: validate_pipeline(here(), name, overrides), describe_validation)
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(help="Name of the new pipeline and model.")],
+    data: Annotated[Path, typer.Option("--data", help="csv, tsv, jsonl or parquet table.")],
+    as_json: Json = False,
+) -> None:
+    """Make a pipeline file for a table of your own, with guesses to check."""
+    from flows.beginning import begin_pipeline, describe_beginning
+
+    answer(as_json, lambda: begin_pipeline(here(), name, data), describe_beginning)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Every pipeline: its newest model, and whether its data has changed since."""
+    from flows.inspection import describe_status, read_status
+
+    answer(as_json, lambda: read_status(here()), describe_status)
+
+
+@app.command()
+def lineage(
+    model: Annotated[str, typer.Argument(help="NAME, NAME@ALIAS or NAME/VERSION.")],
+    as_json: Json = False,
+) -> None:
+    """What a model version was made from."""
+    from flows.inspection import describe_lineage, read_lineage
+
+    answer(as_json, lambda: read_lineage(here(), model), describe_lineage)
+
+
+@app.command()
+def doctor(
+    name: Annotated[str | None, typer.Argument(help="Pipeline to look at too.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What this machine has and lacks, with the remedy for each."""
+    from flows.doctor import describe_health, examine
+
+    answer(as_json, lambda: examine(here(), name), describe_health)
+
+
+@app.command()
+def schema() -> None:
+    """Print the pipeline file's JSON Schema, for editors."""
+    from finetuning.config import Pipeline
+
+    write(json.dumps(Pipeline.model_json_schema(), indent=1))
+
+
+@app.command()
+def up(
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of Prefect's UI.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of MLflow's UI.")] = 5000,
+) -> None:
+    """Start Prefect's server, MLflow's server, and a process that serves every pipeline."""
+    from flows.serving import serve_all
+
+    def act() -> dict[str, Any]:
+        return serve_all(here(), prefect_port, mlflow_port)
+
+    answer(False, act, lambda result: str(result["message"]))
+
+
+def main() -> None:
+    """The entry point."""
+    try:
+        app()
+    except RecursionError:
+        print("tunesmith: the input is nested too deeply", file=sys.stderr)
+        sys.exit(InputError([Fault("input", "nesting", "")]).exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The process's environment: where state lies, and that nothing phones home. Set in one place."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+
+from finetuning.errors import TunesmithError
+from finetuning.progress import QUIET
+
+TELEMETRY_OFF = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "ACCELERATE_DISABLE_RICH": "1",
+}
+
+
+def prepare_environment(root: Path, quiet: bool = False) -> None:
+    """Set what the libraries read at import; what the user has set already is kept.
+
+    Telemetry is the exception: it is off whatever the environment says.
+
+    Args:
+        root: The project's folder.
+        quiet: No progress bars, and of the logs only warnings.
+    """
+    os.environ.update(TELEMETRY_OFF)
+    defaults = {
+        "PREFECT_HOME": str(root / ".tunesmith" / "prefect"),
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+        "PREFECT_LOGGING_LEVEL": "WARNING" if quiet else "INFO",
+        "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "TOKENIZERS_PARALLELISM": "true",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    if quiet:
+        os.environ[QUIET] = "1"
+    logging.getLogger("prefect.flow_runs").addFilter(hide_expected)
+    logging.getLogger("prefect.task_runs").addFilter(hide_expected)
+
+
+def hush_libraries() -> None:
+    """Silence what the libraries say that no user of this project can act on."""
+    warnings.filterwarnings("ignore", module=r"mlflow\..*")
+    for name in ("mlflow", "alembic", "great_expectations"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+
+
+def hide_expected(record: logging.LogRecord) -> bool:
+    """Drop the traceback of a failure that was foreseen: its message says all there is to do."""
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    if isinstance(error, TunesmithError):
+        record.exc_info = None
+        record.exc_text = None
+        record.msg, record.args = f"{type(error).__name__}: {error}", ()
+    return True

@@ -1,0 +1,70 @@
+"""From a pipeline's name to the work of a run: files read, data and base resolved, faults listed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from finetuning.config import Pipeline
+from finetuning.errors import Fault, InputError, TunesmithError
+from finetuning.pipelines import find_pipeline, load_pipeline
+from finetuning.sources import BaseModel, find_base
+from tasks.planning import STATE, Work, plan
+from tasks.versioning import DataVersion, resolve
+
+Value = TypeVar("Value")
+
+
+def prepare_work(
+    root: Path, name: str, overrides: Sequence[str] = (), fetch: bool = True
+) -> Work | None:
+    """Resolve everything that a run needs and plan its stages.
+
+    Args:
+        root: The project's folder.
+        name: Pipeline name or file.
+        overrides: KEY=VALUE items.
+        fetch: Download a base model that is not at hand.
+
+    Returns:
+        The work; None where the base model is not at hand and fetch is False.
+
+    Raises:
+        InputError: With the faults of the pipeline file; or, where that is right, with those of
+            the data and the base model together.
+    """
+    pipeline = load_pipeline(find_pipeline(root, name), overrides)
+    faults: list[Fault] = []
+    memory = root / STATE / "digests.json"
+
+    def find() -> BaseModel | None:
+        return find_base(pipeline.model.base, pipeline.model.revision, root, memory, fetch)
+
+    data = _collect(faults, lambda: resolve(root, pipeline.data.path))
+    base = _collect(faults, find)
+    if faults:
+        raise InputError(faults)
+    return _plan(root, pipeline, data, base)
+
+
+def _plan(
+    root: Path, pipeline: Pipeline, data: DataVersion | None, base: BaseModel | None
+) -> Work | None:
+    return None if data is None or base is None else plan(root, pipeline, data, base)
+
+
+def _collect(faults: list[Fault], find: Callable[[], Value]) -> Value | None:
+    try:
+        return find()
+    except InputError as error:
+        faults += error.faults
+        return None
+
+
+def need_work(root: Path, name: str, overrides: Sequence[str] = ()) -> Work:
+    """As `prepare_work`, with the base model fetched where it is not at hand."""
+    work = prepare_work(root, name, overrides)
+    if work is None:
+        raise TunesmithError(f"the base model of {name} could not be brought here")
+    return work

@@ -1,0 +1,84 @@
+"""`tunesmith run`: the flow, or at once the answer that nothing changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from finetuning.errors import RefusedError
+from flows.environment import prepare_environment
+from flows.preparation import prepare_work
+from tasks.planning import STAGES, Work
+from tasks.registry import has_version
+
+
+def run_pipeline(root: Path, name: str, overrides: Sequence[str], quiet: bool) -> dict[str, Any]:
+    """Run a pipeline, or find that its newest model is what a run would give.
+
+    Args:
+        root: The project's folder.
+        name: Pipeline name or file.
+        overrides: KEY=VALUE items.
+        quiet: No progress bars, and of the logs only warnings.
+
+    Raises:
+        InputError: The input is wrong.
+        ValidationError: The data failed validation.
+        RefusedError: The gate refused the model.
+    """
+    started = time.monotonic()
+    prepare_environment(root, quiet)
+    work = prepare_work(root, name, overrides, fetch=False)
+    known = None if work is None else recall_result(work)
+    if known is not None:
+        result = known | {"seconds": round(time.monotonic() - started, 3)}
+        if not result["gate"]["promote"]:
+            raise RefusedError("; ".join(result["gate"]["reasons"]), result)
+        return result
+    from flows.finetune import finetune
+
+    result = finetune(pipeline=name, overrides=list(overrides), root=root)
+    return result | {"seconds": round(time.monotonic() - started, 3)}
+
+
+def recall_result(work: Work) -> dict[str, Any] | None:
+    """The result of the run that this work would repeat, where its model is still registered."""
+    entry = work.store.find("register", work.plans["register"].key, verify=False)
+    if entry is None:
+        return None
+    facts = entry.facts
+    passed = facts["gate"]["promote"]
+    if passed and not has_version(work.root, work.pipeline.name, str(facts["model_version"])):
+        return None
+    same = {"status": "cached", "seconds": 0.0, "why": "nothing changed"}
+    return {
+        "status": "unchanged" if passed else "refused",
+        "pipeline": work.pipeline.name,
+        **facts,
+        "stages": {stage: same for stage in STAGES},
+    }
+
+
+def describe_result(result: dict[str, Any]) -> str:
+    """The end of the output: the model, its score against its baselines, and where to look."""
+    metrics, gate = result["metrics"], result["gate"]
+    name, version = result["pipeline"], result["model_version"]
+    heads = {
+        "registered": f"{name}: version {version} registered, waiting as {result['alias']}",
+        "promoted": f"{name}: version {version} registered and promoted to {result['alias']}",
+        "unchanged": f"{name}: nothing changed, version {version} is up to date",
+        "refused": f"{name}: the gate refused this model; nothing was registered",
+    }
+    lines = [heads[result["status"]], f"  {'; '.join(gate['reasons'])}"]
+    lines.append(f"  {'this model':<44} accuracy {metrics['test/accuracy']:.4f}")
+    for baseline in result["baselines"]:
+        low, high = baseline["interval"]
+        lead = f"lead {baseline['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
+        lines.append(f"  {baseline['description']:<44} accuracy {baseline['accuracy']:.4f}  {lead}")
+    if result["model_uri"]:
+        lines.append(f"  load it: mlflow.pyfunc.load_model({result['model_uri']!r})")
+    lines.append("  look:    tunesmith up   (Prefect on port 4200, MLflow on port 5000)")
+    lines.append(f"  took {result['seconds']:.1f} s")
+    return "\n".join(lines)

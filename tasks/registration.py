@@ -1,0 +1,273 @@
+"""Register: the gate's verdict, the run's record in MLflow, and the model version."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import finetuning
+from filelock import FileLock
+from finetuning.digests import digest_value
+from finetuning.gate import judge
+from finetuning.lineage import (
+    Lineage,
+    describe_python,
+    find_asker,
+    list_libraries,
+    list_obstacles,
+)
+from finetuning.pipelines import flatten
+from prefect import task
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.tasks import exponential_backoff
+
+from tasks.evaluation import EVALUATION, PREDICTIONS, read_test_rows
+from tasks.registry import (
+    CHALLENGER,
+    CHAMPION,
+    TAG,
+    connect,
+    find_experiment,
+    find_registered,
+    find_tracking_uri,
+)
+from tasks.reporting import make_report, render_pages
+from tasks.repository import read_commit
+from tasks.stages import FIRST_DELAY, JITTER, RETRIES, Outcome, fetch, may_help, perform
+from tasks.training import MODEL
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from tasks.planning import Work
+
+REQUIREMENTS = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas", "tqdm")
+EXAMPLE_ROWS = 3
+LONGEST_PARAMETER = 6000  # characters, MLflow's limit
+_PYFUNC = Path(__file__).with_name("pyfunc_model.py")
+
+
+@task(
+    name="register",
+    retries=RETRIES,
+    retry_delay_seconds=exponential_backoff(FIRST_DELAY),
+    retry_jitter_factor=JITTER,
+    retry_condition_fn=may_help,
+)
+def register(work: Work) -> Outcome:
+    """Judge the model; record the run; register the model where the gate lets it pass."""
+    lock = work.state / "locks" / f"{work.pipeline.name}.register"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        return perform(work, "register", lambda folder: _make(work, folder))[0]
+
+
+def _make(work: Work, folder: Path) -> dict[str, Any]:
+    evaluated = fetch(work, "evaluate")
+    metrics: dict[str, float] = dict(evaluated.facts["metrics"])
+    snapshot = fetch(work, "snapshot").facts
+    details = json.loads((evaluated.folder / EVALUATION).read_text("utf-8"))
+    verdict = judge(
+        metrics, work.pipeline.gate, details["tested_rows"], snapshot["digests"]["test"]
+    ).to_json()
+    client = connect(work.root)
+    digest = work.plans["register"].key
+    run_id = open_run(client, work, digest)
+    lineage = trace(work, verdict, run_id)
+    write_record(work, folder, verdict, lineage)
+    log_run(client, work, run_id, metrics, folder)
+    version, alias = None, None
+    if verdict["promote"]:
+        version = register_version(client, work, run_id, digest, lineage, folder)
+        alias = CHAMPION if work.pipeline.gate.promote == "auto" else CHALLENGER
+        client.set_registered_model_alias(work.pipeline.name, alias, version)
+    client.set_terminated(run_id, "FINISHED")
+    get_run_logger().info("%s", verdict["reasons"][0])
+    return {
+        "model_version": version,
+        "model_uri": None if version is None else f"models:/{work.pipeline.name}/{version}",
+        "alias": alias,
+        "run_id": run_id,
+        "flow_run_id": lineage.flow_run_id,
+        "data_version": work.data.version,
+        "metrics": metrics,
+        "baselines": details["baselines"],
+        "gate": verdict,
+        "tracking_uri": find_tracking_uri(work.root),
+    }
+
+
+def open_run(client: MlflowClient, work: Work, digest: str) -> str:
+    """The MLflow run of this digest: begun now, or by an attempt that did not end."""
+    experiment = find_experiment(client, work.root, work.pipeline.name)
+    begun = client.search_runs([experiment], f"tags.`{TAG}.digest` = '{digest}'", max_results=1)
+    if begun:
+        client.update_run(begun[0].info.run_id, status="RUNNING")
+        return str(begun[0].info.run_id)
+    tags = {
+        f"{TAG}.digest": digest,
+        f"{TAG}.data_version": work.data.version,
+        f"{TAG}.flow_run_id": str(flow_run.get_id() or ""),
+        "mlflow.user": find_asker(),
+    }
+    name = f"{work.pipeline.name}-{work.pipeline.strategy.kind}-{digest[:8]}"
+    return str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
+
+
+def trace(work: Work, verdict: dict[str, Any], run_id: str) -> Lineage:
+    """The lineage record of this run."""
+    config = work.pipeline.model_dump(mode="json")
+    code: dict[str, str] = {}
+    for plan in work.plans.values():
+        code |= plan.components["code"]
+    commit = read_commit(work.root)
+    snapshot, trained = fetch(work, "snapshot").facts, fetch(work, "train").facts
+    return Lineage(
+        pipeline=work.pipeline.name,
+        data_path=work.pipeline.data.path,
+        data_version=work.data.version,
+        data_pointer=work.data.pointer,
+        row_digests=snapshot["digests"],
+        commit=commit,
+        config=config,
+        config_digest=digest_value(config),
+        code=dict(sorted(code.items())),
+        code_digest=digest_value(code),
+        base_model=work.base.name,
+        base_revision=work.base.revision,
+        base_digest=work.base.digest,
+        libraries=list_libraries(),
+        python=describe_python(),
+        device=trained["device"],
+        seed=work.pipeline.training.seed,
+        stages={name: plan.key for name, plan in work.plans.items()},
+        validation=fetch(work, "validate").facts,
+        verdict=verdict,
+        flow_run_id=None if flow_run.get_id() is None else str(flow_run.get_id()),
+        run_id=run_id,
+        asked_by=find_asker(),
+        not_reproducible=list_obstacles(commit, work.base.revision, work.base.name),
+    )
+
+
+def write_record(work: Work, folder: Path, verdict: dict[str, Any], lineage: Lineage) -> None:
+    """Write what is kept with the run: pipeline, verdict, lineage, report, validation, rows."""
+    import yaml
+
+    (folder / "pipeline.yaml").write_text(
+        yaml.safe_dump(work.pipeline.model_dump(mode="json"), sort_keys=False), "utf-8"
+    )
+    for name, value in (("verdict.json", verdict), ("lineage.json", lineage.to_json())):
+        (folder / name).write_text(json.dumps(value, indent=1, ensure_ascii=False), "utf-8")
+    shutil.copytree(fetch(work, "validate").folder, folder / "validation", dirs_exist_ok=True)
+    (folder / "validation" / "manifest.json").unlink(missing_ok=True)
+    evaluated = fetch(work, "evaluate").folder
+    shutil.copy(evaluated / PREDICTIONS, folder / PREDICTIONS)
+    page, card = render_pages(make_report(work, verdict, lineage))
+    (folder / "report.html").write_text(page, "utf-8")
+    (folder / "model_card.md").write_text(card, "utf-8")
+
+
+def log_run(
+    client: MlflowClient, work: Work, run_id: str, metrics: dict[str, float], folder: Path
+) -> None:
+    """Log parameters, metrics and the data set, and attach the record."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+
+    config = flatten(work.pipeline.model_dump(mode="json"))
+    # What is longer stands whole in pipeline.yaml.
+    parameters = [Param(key, str(value)[:LONGEST_PARAMETER]) for key, value in config.items()]
+    trained, moment = fetch(work, "train").facts, int(time.time() * 1000)
+    points = [Metric(key, value, moment, 0) for key, value in metrics.items()]
+    for step, epoch in enumerate(trained["history"]):
+        points += [
+            Metric(f"{split}/{name}", epoch[f"{split}_{name}"], moment, step)
+            for split in ("train", "validation")
+            for name in ("loss", "accuracy")
+        ]
+    points.append(Metric("train/samples_per_second", trained["samples_per_second"], moment, 0))
+    tags = [RunTag(f"{TAG}.{key}", str(value)) for key, value in trained["device"].items()]
+    client.log_batch(run_id, metrics=points, params=parameters, tags=tags)
+    source = json.dumps({"uri": f"dvc://{work.pipeline.data.path}"})
+    dataset = Dataset(work.pipeline.data.path, work.data.version[:36], "dvc", source)
+    client.log_inputs(
+        run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
+    )
+    client.log_artifacts(run_id, str(folder))
+
+
+def register_version(
+    client: MlflowClient, work: Work, run_id: str, digest: str, lineage: Lineage, folder: Path
+) -> str:
+    """The model version of this digest: registered now, or by an attempt that did not end."""
+    from mlflow.exceptions import MlflowException
+
+    registered = find_registered(client, work.pipeline.name, digest)
+    if registered is not None:
+        return str(registered.version)
+    model = log_model(work, run_id)
+    try:
+        client.create_registered_model(work.pipeline.name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = client.create_model_version(
+        work.pipeline.name,
+        source=model.model_uri,
+        run_id=run_id,
+        # The tags are written with the version, so that none is ever without its digest.
+        tags=make_tags(digest, lineage),
+        description=(folder / "model_card.md").read_text("utf-8"),
+        model_id=model.model_id,
+    )
+    return str(version.version)
+
+
+def make_tags(digest: str, lineage: Lineage) -> dict[str, str]:
+    """The tags of a model version."""
+    passed = "passed" if lineage.verdict["promote"] else "refused"
+    tags = {
+        "digest": digest,
+        "data_version": lineage.data_version,
+        "git_commit": lineage.commit.sha or "none",
+        "code_digest": lineage.code_digest,
+        "config_digest": lineage.config_digest,
+        "base_model": lineage.base_model,
+        "flow_run_id": lineage.flow_run_id or "none",
+        "verdict": passed,
+    }
+    return {f"{TAG}.{key}": value for key, value in tags.items()}
+
+
+def log_model(work: Work, run_id: str) -> Any:
+    """Attach the model to its run as a pyfunc from code: weights, tokenizer, library, no pickle."""
+    import mlflow
+    import pandas
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import ColSpec, DataType, Schema
+
+    columns = work.pipeline.data.columns
+    inputs = {"text": columns.text}
+    if columns.text_pair is not None:
+        inputs["text_pair"] = columns.text_pair
+    example = read_test_rows(work)[list(inputs.values())].head(EXAMPLE_ROWS)
+    signature = ModelSignature(
+        Schema([ColSpec(DataType.string, name) for name in inputs.values()]),
+        Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]),
+    )
+    with mlflow.start_run(run_id=run_id):
+        return mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(_PYFUNC),
+            artifacts={"model": str(fetch(work, "train").folder / MODEL)},
+            code_paths=[str(Path(finetuning.__file__).parent)],
+            model_config=inputs,
+            signature=signature,
+            input_example=pandas.DataFrame(example).astype(str),
+            pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
+        )

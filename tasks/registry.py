@@ -1,0 +1,130 @@
+"""MLflow's tracking store and registry: where they are, and what they hold."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetuning.errors import wrong
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DATABASE = "mlruns/mlflow.db"
+ARTIFACTS = "mlruns/artifacts"
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+TAG = "tunesmith"
+_SQLITE = "sqlite:///"
+
+
+def find_tracking_uri(root: Path) -> str:
+    """MLFLOW_TRACKING_URI where it is set, else the SQLite database under mlruns/."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root / DATABASE}"
+
+
+def connect(root: Path) -> MlflowClient:
+    """A client of the project's tracking store; the database is made where there is none."""
+    import mlflow
+
+    uri = find_tracking_uri(root)
+    if uri.startswith(_SQLITE):
+        Path(uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(uri)
+    return mlflow.MlflowClient()
+
+
+def find_experiment(client: MlflowClient, root: Path, name: str) -> str:
+    """Id of a pipeline's experiment, made where there is none."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        local = find_tracking_uri(root).startswith(_SQLITE)
+        place = (root / ARTIFACTS / name).as_uri() if local else None
+        try:
+            return str(client.create_experiment(name, artifact_location=place))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)  # another run made it just now
+            if found is None:
+                raise
+    return str(found.experiment_id)
+
+
+def has_version(root: Path, name: str, version: str) -> bool:
+    """Whether a model version is still registered and its files are there.
+
+    A local database is asked directly: importing MLflow would cost more than all the rest of an
+    unchanged run.
+    """
+    uri = find_tracking_uri(root)
+    if uri.startswith(_SQLITE):
+        path = Path(uri.removeprefix(_SQLITE))
+        if not path.is_file():
+            return False
+        query = "select storage_location from model_versions where name = ? and version = ?"
+        try:
+            with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+                rows = database.execute(query, (name, int(version))).fetchall()
+        except sqlite3.DatabaseError:
+            rows = None
+        if rows is not None:
+            folder = str(rows[0][0] or "") if rows else ""
+            return bool(rows) and (Path(_strip_scheme(folder)) / "MLmodel").is_file()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(connect(root).get_model_version(name, version).status == "READY")
+    except MlflowException:
+        return False
+
+
+def _strip_scheme(place: str) -> str:
+    return place.removeprefix("file://")
+
+
+def find_version(client: MlflowClient, reference: str) -> Any:
+    """The model version that NAME@ALIAS, NAME/VERSION or NAME (its newest) means.
+
+    Raises:
+        InputError: There is none; with what there is.
+    """
+    from mlflow.exceptions import MlflowException
+
+    parts = re.fullmatch(r"(?:models:/)?([^@/]+)(?:@([^@/]+)|/([^@/]+))?", reference)
+    if parts is None:
+        raise wrong("MODEL", reference, "Write NAME, NAME@ALIAS or NAME/VERSION.")
+    name, alias, version = parts.groups()
+    try:
+        versions = list(client.search_model_versions(f"name='{name}'"))
+    except MlflowException:
+        versions = []
+    if not versions:
+        known = sorted(model.name for model in client.search_registered_models())
+        there = f"Registered are {', '.join(known)}." if known else "Nothing is registered yet."
+        raise wrong("MODEL", reference, f"There is no model {name}. {there}")
+    try:
+        if alias:
+            return client.get_model_version_by_alias(name, alias)
+        if version:
+            return client.get_model_version(name, version)
+    except MlflowException:
+        aliases = sorted(client.get_registered_model(name).aliases)
+        remedy = (
+            f"It has the versions {', '.join(sorted((str(v.version) for v in versions), key=int))}"
+            f" and the aliases {', '.join(aliases) or '(none)'}."
+        )
+        raise wrong("MODEL", reference, remedy) from None
+    return max(versions, key=lambda found: int(found.version))
+
+
+def find_registered(client: MlflowClient, name: str, digest: str) -> Any | None:
+    """The version that was registered under a digest already, or None."""
+    for version in client.search_model_versions(f"name='{name}'"):
+        if version.tags.get(f"{TAG}.digest") == digest:
+            return version
+    return None

@@ -1,0 +1,105 @@
+"""What a run shows people: the report page, the model card, and Prefect's artifacts."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from finetuning.evaluation import Bin, ClassScore
+from finetuning.history import Epoch
+from finetuning.reports import (
+    Baseline,
+    Report,
+    SliceScore,
+    WorstError,
+    describe_overfitting,
+    render,
+    to_markdown,
+)
+from tasks.evaluation import EVALUATION
+from tasks.stages import fetch
+
+if TYPE_CHECKING:
+    from finetuning.lineage import Lineage
+    from tasks.planning import Work
+
+
+def make_report(work: Work, verdict: dict[str, Any], lineage: Lineage) -> Report:
+    """Everything that the report page shows."""
+    evaluated, trained = fetch(work, "evaluate"), fetch(work, "train").facts
+    details = json.loads((evaluated.folder / EVALUATION).read_text("utf-8"))
+    history = [Epoch(**epoch) for epoch in trained["history"]]
+    columns = zip(*trained["table"], strict=True) if trained["table"] else ()
+    best = history[trained["best"]]
+    return Report(
+        name=work.pipeline.name,
+        version=None,
+        problem=work.pipeline.problem,
+        base_model=work.base.name,
+        strategy=work.pipeline.strategy.kind,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        metrics={
+            **evaluated.facts["metrics"],
+            "validation/accuracy": best.validation_accuracy,
+            "validation/loss": best.validation_loss,
+        },
+        intervals={key: tuple(bounds) for key, bounds in details["intervals"].items()},
+        baselines=[
+            Baseline(**{**baseline, "interval": tuple(baseline["interval"])})
+            for baseline in details["baselines"]
+        ],
+        history=history,
+        labels=details["labels"],
+        confusion=details["confusion"],
+        per_class=[ClassScore(**score) for score in details["per_class"]],
+        reliability=[Bin(**one) for one in details["reliability"]],
+        errors=[WorstError(**error) for error in details["errors"]],
+        slices=[SliceScore(**score) for score in details["slices"]],
+        verdict=verdict,
+        learning_rate_table=list(zip(trained["groups"], columns, strict=False)),
+        lineage={
+            "data_version": lineage.data_version,
+            "git_commit": (lineage.commit.sha or "none") + (" (dirty)" * lineage.commit.dirty),
+            "code_digest": lineage.code_digest,
+            "config_digest": lineage.config_digest,
+            "base_digest": lineage.base_digest,
+            "flow_run_id": lineage.flow_run_id or "none",
+            "run_id": lineage.run_id or "none",
+            "device": " ".join(str(value) for value in lineage.device.values()),
+        },
+        validation=lineage.validation,
+        overfitting=describe_overfitting(history, restored=trained["best"]),
+        restored=trained["best"],
+    )
+
+
+def render_pages(report: Report) -> tuple[str, str]:
+    """The report page as HTML, and the model card as Markdown."""
+    return render(report), to_markdown(report)
+
+
+def publish(name: str, result: dict[str, Any], card: str) -> None:
+    """Show the model card and the scores in the Prefect UI.
+
+    Args:
+        name: The pipeline's name.
+        result: What the register stage kept.
+        card: The model card.
+    """
+    key = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
+    create_markdown_artifact(markdown=card, key=f"{key}-model-card", description="Model card")
+    rows = [
+        {
+            "model": baseline["name"],
+            "accuracy": f"{baseline['accuracy']:.4f}",
+            "lead of this model": f"{baseline['difference']:+.4f}",
+            "interval": "{:+.4f} to {:+.4f}".format(*baseline["interval"]),
+        }
+        for baseline in result["baselines"]
+    ]
+    own = f"{result['metrics']['test/accuracy']:.4f}"
+    rows.insert(0, {"model": name, "accuracy": own, "lead of this model": "", "interval": ""})
+    create_table_artifact(table=rows, key=f"{key}-scores", description="Scores on the test rows")

@@ -1,0 +1,446 @@
+"""Labelled rows held against what is expected of them, with Great Expectations.
+
+Great Expectations takes seconds to import, so it is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+import finetuning
+from finetuning.errors import Fault, InputError, TunesmithError, ValidationError
+from finetuning.expectations import (
+    LEFT_OUT,
+    SOURCE_COLUMNS,
+    SPLITS,
+    ExpectationSpec,
+    existence_expectations,
+    prepare,
+    required_columns,
+    text_classification_expectations,
+)
+
+if TYPE_CHECKING:
+    import pandas
+
+    from finetuning.config import Data, Expectation, Severity
+
+EXAMPLES = 5  # rows shown of each expectation that fails
+LONGEST_EXAMPLE = 200  # characters
+RESULT_FORMAT = {
+    "result_format": "COMPLETE",
+    "partial_unexpected_count": EXAMPLES,
+    "return_unexpected_index_query": False,
+}
+OURS = (
+    *("batch_id", "catch_exceptions", "description", "id", "meta", "notes"),
+    *("rendered_content", "result_format", "severity", "windows"),
+)  # arguments that every class has and that are set here
+COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list")
+# Every value comes as text; for these classes a column of numbers is read as such.
+NUMERIC = frozenset(
+    f"ExpectColumn{name}"
+    for name in (
+        *("MaxToBeBetween", "MeanToBeBetween", "MedianToBeBetween", "MinToBeBetween"),
+        *("QuantileValuesToBeBetween", "StdevToBeBetween", "SumToBeBetween"),
+        *("ValueZScoresToBeLessThan", "ValuesToBeBetween", "ValuesToNotBeOutliers"),
+        *("ValuesToBeIncreasing", "ValuesToBeDecreasing", "PairValuesAToBeGreaterThanB"),
+    )
+) | {"ExpectMulticolumnSumToEqual"}
+_ONE_AT_A_TIME = threading.Lock()  # Great Expectations knows one context in a process
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row that failed; the row is counted from 1, without the header."""
+
+    file: str
+    row: int
+    value: str | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one expectation; the count is null where it is not about single rows."""
+
+    name: str
+    expect: str
+    severity: Severity
+    success: bool
+    column: str
+    unexpected_count: int | None
+    unexpected_percent: float | None
+    observed: str | None
+    examples: tuple[Example, ...]
+    remedy: str
+
+    @property
+    def finding(self) -> str:
+        """What was found, in words."""
+        if self.unexpected_count is None:
+            return f"Found: {self.observed}." if self.observed else "Not so."
+        rows = "row" if self.unexpected_count == 1 else "rows"
+        share = "" if self.unexpected_percent is None else f" ({self.unexpected_percent:.2f} %)"
+        return f"{self.unexpected_count:,} {rows}{share}."
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """What came of all expectations, and how many rows each split has."""
+
+    rows: dict[str, int]
+    outcomes: tuple[Outcome, ...]
+    great_expectations_version: str
+
+    def failed(self, severity: Severity) -> list[Outcome]:
+        """The expectations of that severity which were not met."""
+        return [item for item in self.outcomes if not item.success and item.severity == severity]
+
+    @property
+    def critical_failures(self) -> int:
+        """How many critical expectations were not met."""
+        return len(self.failed("critical"))
+
+    @property
+    def warnings(self) -> int:
+        """How many expectations that only warn were not met."""
+        return len(self.failed("warning"))
+
+    @property
+    def success(self) -> bool:
+        """Whether training may go on: no critical expectation failed."""
+        return not self.critical_failures
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain values."""
+        return {
+            "success": self.success,
+            "critical_failures": self.critical_failures,
+            "warnings": self.warnings,
+            "rows": self.rows,
+            "expectations": [asdict(outcome) for outcome in self.outcomes],
+            "great_expectations_version": self.great_expectations_version,
+        }
+
+
+def validate_rows(rows: pandas.DataFrame, data: Data) -> ValidationReport:
+    """Hold rows against the built-in expectations of text classification and the user's own.
+
+    Args:
+        rows: One row a source row: file, row, split, key, then the user's columns, all text or null.
+        data: The pipeline file's data section.
+
+    Raises:
+        InputError: An expectation of the user's own does not fit Great Expectations or the rows.
+        TunesmithError: A built-in expectation could not be computed.
+    """
+    rows = rows.reset_index(drop=True)
+    own_columns = [name for name in rows.columns if name not in SOURCE_COLUMNS]
+    absent = set(required_columns(data.columns)) - set(own_columns)
+    specs = existence_expectations(data.columns)
+    built_in = len(specs)
+    if not absent:
+        if faults := check_expectations(data, own_columns):
+            raise InputError(faults)
+        specs = text_classification_expectations(data)
+        built_in = len(specs)
+        specs = (*specs, *_own_expectations(data))
+    frames = _frames(rows, data, specs, own_columns)
+    results, version = _run(specs, frames)
+    _raise_if_broken(specs, results, built_in)
+    outcomes = tuple(
+        _outcome(spec, result, rows, frames[spec.scope])
+        for spec, result in zip(specs, results, strict=True)
+    )
+    counts = rows["split"].value_counts()
+    splits = {split: int(counts.get(split, 0)) for split in (*SPLITS, LEFT_OUT)}
+    return ValidationReport(splits, outcomes, version)
+
+
+def check_expectations(data: Data, columns: Sequence[str]) -> list[Fault]:
+    """What is wrong with the user's own expectations: class names, arguments, columns."""
+    if not data.expectations:
+        return []
+    with _great_expectations() as gx:
+        classes = {
+            name: item
+            for name, item in vars(gx.expectations).items()
+            if name.startswith("Expect") and name != "Expectation" and isinstance(item, type)
+        }
+        return [
+            fault
+            for position, expectation in enumerate(data.expectations)
+            for fault in _check(f"data.expectations[{position}]", expectation, classes, columns)
+        ]
+
+
+def _check(
+    key: str, expectation: Expectation, classes: dict[str, Any], columns: Sequence[str]
+) -> Iterator[Fault]:
+    kind, arguments = classes.get(expectation.expect), expectation.arguments
+    if kind is None:
+        near = _near(expectation.expect, classes) or "See the Great Expectations gallery."
+        yield Fault(f"{key}.expect", repr(expectation.expect), f"There is no such class. {near}")
+        return
+    for argument, column in _columns_of(arguments):
+        if column not in columns:
+            near = _near(column, columns) or f"The columns are {', '.join(columns)}."
+            yield Fault(f"{key}.{argument}", repr(column), f"There is no such column. {near}")
+    taken = sorted(set(OURS) & set(arguments))
+    for argument in taken:
+        yield Fault(f"{key}.{argument}", repr(arguments[argument]), "Leave this argument out.")
+    try:
+        kind(**{name: value for name, value in arguments.items() if name not in taken})
+    except (ValueError, TypeError) as error:
+        allowed = set(kind.__fields__) - set(OURS)
+        for place, message in _problems(key, error).items():
+            argument = place.removeprefix(key).removeprefix(".")
+            near = "" if argument in kind.__fields__ else _near(argument, allowed)
+            found = repr(arguments[argument]) if argument in arguments else "nothing"
+            yield Fault(place, found, f"{message.capitalize()}. {near}".strip())
+
+
+def _problems(key: str, error: Exception) -> dict[str, str]:
+    """What is wrong with each argument: the first thing, without pydantic's other attempts."""
+    if not hasattr(error, "errors"):
+        return {key: str(error)}
+    problems: dict[str, str] = {}
+    for item in error.errors():
+        argument = str(item["loc"][0])
+        problems.setdefault(key if argument == "__root__" else f"{key}.{argument}", item["msg"])
+    return problems
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), n=3)
+    return f"Did you mean {' or '.join(near)}?" if near else ""
+
+
+def _columns_of(arguments: dict[str, Any]) -> list[tuple[str, str]]:
+    """Each column that the arguments name, beside the argument that names it."""
+    named = [(name, arguments[name]) for name in COLUMN_ARGUMENTS if name in arguments]
+    listed = [(name, value if isinstance(value, list) else [value]) for name, value in named]
+    return [(name, item) for name, items in listed for item in items if isinstance(item, str)]
+
+
+def _own_expectations(data: Data) -> list[ExpectationSpec]:
+    specs = []
+    for position, own in enumerate(data.expectations):
+        columns = tuple(column for _, column in _columns_of(own.arguments))
+        about = f" on {', '.join(columns)}" if columns else ""
+        specs.append(
+            ExpectationSpec(
+                name=f"data.expectations[{position}]: {own.expect}{about}",
+                expect=own.expect,
+                arguments=own.arguments,
+                severity=own.severity,
+                remedy="Correct these rows, or this expectation in the pipeline file.",
+                column=columns[0] if len(columns) == 1 else "",
+                shown=columns,
+                scope="numbers" if own.expect in NUMERIC else "own",
+            )
+        )
+    return specs
+
+
+def _frames(
+    rows: pandas.DataFrame, data: Data, specs: Sequence[ExpectationSpec], own: list[str]
+) -> dict[str, pandas.DataFrame]:
+    """The table of each scope that an expectation is held against."""
+    import pandas
+
+    kept = rows[rows["split"] != LEFT_OUT]
+    scopes = {spec.scope for spec in specs}
+    if "kept" in scopes:
+        kept = prepare(kept, data.columns)
+    frames = {"all": rows, "kept": kept, "own": kept[own]}
+    if "numbers" in scopes:
+        numbers = kept[own].copy()
+        for name in own:
+            with suppress(ValueError, TypeError):
+                numbers[name] = pandas.to_numeric(numbers[name])
+        frames["numbers"] = numbers
+    return frames
+
+
+@contextmanager
+def _great_expectations() -> Iterator[Any]:
+    """Great Expectations, silent and alone: no telemetry, progress bars, log lines or warnings."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    logger = logging.getLogger("great_expectations")
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import great_expectations
+        import great_expectations.expectations
+
+        level = logger.level
+        logger.setLevel(logging.CRITICAL)
+        try:
+            yield great_expectations
+        finally:
+            logger.setLevel(level)
+
+
+def _run(
+    specs: Sequence[ExpectationSpec], frames: dict[str, pandas.DataFrame]
+) -> tuple[list[Any], str]:
+    """Each expectation's result, in order, and the version of Great Expectations."""
+    results: dict[int, Any] = {}
+    with _great_expectations() as gx:
+        from great_expectations.data_context.types.base import ProgressBarsConfig
+
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
+        whole = asset.add_batch_definition_whole_dataframe("whole")
+        for scope in dict.fromkeys(spec.scope for spec in specs):
+            suite = gx.ExpectationSuite(scope)
+            for position, spec in enumerate(specs):
+                if spec.scope == scope:
+                    kind = getattr(gx.expectations, spec.expect)
+                    # A suite drops equal expectations, unless their descriptions differ.
+                    known = {"severity": spec.severity, "description": str(position)}
+                    suite.add_expectation(kind(**spec.arguments, **known))
+            batch = whole.get_batch({"dataframe": frames[scope]})
+            for result in batch.validate(suite, result_format=RESULT_FORMAT).results:
+                results[int(result.expectation_config.description)] = result
+        return [results[position] for position in range(len(specs))], str(gx.__version__)
+
+
+def _raise_if_broken(specs: Sequence[ExpectationSpec], results: list[Any], built_in: int) -> None:
+    faults = []
+    for position, (spec, result) in enumerate(zip(specs, results, strict=True)):
+        message = _exception(result.exception_info)
+        if message is None:
+            continue
+        if position < built_in:
+            raise TunesmithError(f"The expectation '{spec.name}' could not be computed: {message}")
+        remedy = f"It could not be computed on this data: {message}"
+        faults.append(Fault(f"data.expectations[{position - built_in}]", spec.expect, remedy))
+    if faults:
+        raise InputError(faults)
+
+
+def _exception(info: dict[str, Any]) -> str | None:
+    """The first exception's message; Great Expectations nests them by metric, or does not."""
+    nested = [info] if "raised_exception" in info else list(info.values())
+    raised = [item["exception_message"] for item in nested if item["raised_exception"]]
+    return str(raised[0]) if raised else None
+
+
+def _outcome(
+    spec: ExpectationSpec, result: Any, rows: pandas.DataFrame, frame: pandas.DataFrame
+) -> Outcome:
+    found = result.result
+    indices = found.get("unexpected_index_list")
+    by_row = indices is not None
+    percent = found.get("unexpected_percent") if by_row else None
+    return Outcome(
+        name=spec.name,
+        expect=spec.expect,
+        severity=spec.severity,
+        success=bool(result.success),
+        column=spec.column,
+        unexpected_count=int(found["unexpected_count"]) if by_row else None,
+        unexpected_percent=None if percent is None else round(float(percent), 4),
+        observed=None if by_row else _observed(found),
+        examples=_examples(rows, frame, indices or [], spec.shown or (spec.column,)),
+        remedy=spec.remedy,
+    )
+
+
+def _observed(found: dict[str, Any]) -> str | None:
+    for name, word in (
+        ("observed_value", ""),
+        ("partial_missing_list", "missing "),
+        ("partial_unexpected_list", "unexpected "),
+    ):
+        value = found.get(name)
+        if value is not None and value != []:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            return _shorten(word + text)
+    return None
+
+
+def _examples(
+    rows: pandas.DataFrame, frame: pandas.DataFrame, indices: list[int], shown: Sequence[str]
+) -> tuple[Example, ...]:
+    """The first rows that failed, those with a value not seen before in front."""
+    failed = frame.loc[indices, list(shown)]
+    order = failed.duplicated().argsort(kind="stable")[:EXAMPLES]
+    return tuple(
+        Example(str(rows.at[index, "file"]), int(rows.at[index, "row"]), _value(failed.loc[index]))
+        for index in failed.index[order]
+    )
+
+
+def _value(cells: pandas.Series[Any]) -> str | None:
+    if len(cells) == 1:
+        return None if cells.isna().iloc[0] else _shorten(str(cells.iloc[0]))
+    return _shorten(", ".join(f"{name}={value}" for name, value in cells.items()))
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= LONGEST_EXAMPLE else text[:LONGEST_EXAMPLE] + "…"
+
+
+def printable(text: str) -> str:
+    """The text with everything escaped that is not seen, or that would steer a terminal."""
+    return "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in str(text)
+    )
+
+
+def write_report(report: ValidationReport, folder: Path) -> None:
+    """Write the report into a folder: results.json, and index.html for people."""
+    folder.mkdir(parents=True, exist_ok=True)
+    results = json.dumps(report.to_json(), indent=2, allow_nan=False)
+    (folder / "results.json").write_text(results + "\n", encoding="utf-8")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(finetuning.__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["printable"] = printable
+    page = environment.get_template("validation.html").render(
+        report=report,
+        failed=[
+            ("Stops the run", "bad", report.failed("critical")),
+            ("Worth a look", "warn", report.failed("warning")),
+        ],
+        passed=[outcome for outcome in report.outcomes if outcome.success],
+    )
+    (folder / "index.html").write_text(page, encoding="utf-8")
+
+
+def raise_if_invalid(report: ValidationReport) -> None:
+    """Stop where a critical expectation failed.
+
+    Raises:
+        ValidationError: With each failed critical expectation, its first rows and its remedy.
+    """
+    failed = report.failed("critical")
+    if not failed:
+        return
+    lines = [f"The data failed {len(failed)} critical expectation{'s' * (len(failed) > 1)}:"]
+    for outcome in failed:
+        lines.append(f"- {printable(outcome.name)}: {printable(outcome.finding)}")
+        for example in outcome.examples:
+            value = "null" if example.value is None else f"'{printable(example.value)}'"
+            lines.append(f"    {printable(example.file)} row {example.row}: {value}")
+        lines.append(f"  {printable(outcome.remedy)}")
+    raise ValidationError("\n".join(lines))

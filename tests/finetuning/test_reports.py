@@ -1,0 +1,298 @@
+"""The page and the model card: complete, safe, self-contained, and right about overfitting."""
+
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from finetuning.reports import (
+    LONGEST_CARD,
+    Baseline,
+    Bin,
+    ClassScore,
+    Epoch,
+    Report,
+    SliceScore,
+    WorstError,
+    best_epoch,
+    describe_overfitting,
+    headline,
+    most_confused,
+    render,
+    to_markdown,
+)
+
+HOSTILE = "<script>alert(1)</script> {{ 7*7 }} \"'> <img src=http://x.example/a.png> | \x00\ud800"
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+NEVER = {"script", "link", "img", "iframe", "object", "embed", "base", "image", "use"}
+
+
+def epoch(phase, number, train, validation):
+    """An epoch from two pairs of loss and accuracy."""
+    return Epoch(phase, number, *train, *validation, learning_rate=1e-4, seconds=1.0)
+
+
+GOOD = [
+    epoch("tune", 1, (0.40, 0.870), (0.35, 0.880)),
+    epoch("tune", 2, (0.30, 0.912), (0.30, 0.905)),
+    epoch("tune", 3, (0.29, 0.915), (0.301, 0.904)),
+]
+RISING = [*GOOD[:2], epoch("tune", 3, (0.20, 0.940), (0.40, 0.900))]
+PROBE = [
+    epoch("probe", 1, (0.60, 0.700), (0.62, 0.690)),
+    epoch("probe", 2, (0.50, 0.810), (0.52, 0.800)),
+]
+EMPTY = Report("reviews", None, "text-classification", "MiniLM", "full", "2025-01-02T03:04:05")
+FULL = Report(
+    name="reviews", version="7", problem="text-classification", base_model="MiniLM",
+    strategy="probe-then-tune", created="2025-01-02T03:04:05",
+    metrics={"test/accuracy": 0.9, "test/macro_f1": 0.89, "test/expected_calibration_error": 0.04,
+             "test/loss": math.nan, "validation/accuracy": 0.905},
+    intervals={"test/accuracy": (0.88, 0.92)},
+    baselines=[
+        Baseline("majority", "the most frequent label", 0.5, 0.33, 0.4, (0.36, 0.44), 0.00001),
+        Baseline("tf-idf", "counted words", 0.87, 0.86, 0.03, (0.01, 0.05), 0.004),
+    ],
+    history=PROBE + RISING,
+    labels=["negative", "positive"],
+    confusion=[[45, 5], [5, 45]],
+    per_class=[ClassScore(label, 0.9, 0.9, 0.9, 50) for label in ("negative", "positive")],
+    reliability=[Bin(0.5, 1.0, 0.94, 0.9, 100)],
+    errors=[WorstError("test.csv", 12, "a" * 400, "negative", "positive", 0.99)],
+    slices=[SliceScore("source", "films", 60, 0.92, 0.91)],
+    verdict={"promote": True, "reasons": ["above the minimum"], "metric": "accuracy",
+             "minimum": 0.8, "value": 0.9},
+    learning_rate_table=[("embeddings", [0, 0.5]), ("head", [1, 1])],
+    lineage={"data_version": "9f3c", "git_commit": "8cfe"},
+    validation={"success": True, "critical_failures": 0, "warnings": ["3 repeated rows"]},
+    overfitting=describe_overfitting(PROBE + RISING),
+)  # fmt: skip
+
+
+class Page(HTMLParser):
+    """What a page consists of; fails where tags do not match."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.sections = [], [], [], []
+        self.text = ""
+        self.feed(page)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        """Note the tag and what it refers to."""
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag == "section":
+            self.sections.append(dict(attrs)["id"])
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        """Close the innermost tag, which must be this one."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        """Gather what is read."""
+        self.text += data
+
+
+def check_nothing_is_fetched(page):
+    """No element, attribute or style of the page reaches outside of it."""
+    parsed = Page(page)
+    assert not NEVER & set(parsed.tags)
+    for name, value in parsed.attributes:
+        assert not name.startswith("on")
+        if name in ("src", "href", "xlink:href", "action"):
+            assert value.startswith("#")
+    assert not re.search(r"@import|url\(", page)
+    return parsed
+
+
+def test_full_page_has_every_section_and_every_link_leads_to_one():
+    """All sections are there, in order, and the navigation names exactly those."""
+    parsed = check_nothing_is_fetched(render(FULL))
+    links = [value[1:] for name, value in parsed.attributes if name == "href"]
+    assert parsed.sections == links
+    assert parsed.sections == ["scores", "baselines", "training", "confusion", "calibration",
+                               "labels", "slices", "errors", "strategy", "validation",
+                               "lineage"]  # fmt: skip
+    assert parsed.text.count("registered") >= 2
+    for said in ("3 repeated rows", "9f3c", "above the minimum", "test.csv, row 12", "p < 0.001"):
+        assert said in parsed.text
+
+
+def test_empty_report_gives_a_page_without_sections():
+    """Sections with nothing to show are left out, together with their charts."""
+    parsed = check_nothing_is_fetched(render(EMPTY))
+    assert parsed.sections == []
+    assert "svg" not in parsed.tags
+    assert "reviews was measured; no test accuracy was measured." in parsed.text
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["metrics", "intervals", "baselines", "history", "labels", "confusion", "per_class", "slices",
+     "reliability", "errors", "verdict", "learning_rate_table", "lineage", "validation"],
+)  # fmt: skip
+def test_page_and_card_do_without_any_one_part(name):
+    """Each part of a report can be missing by itself."""
+    without = {"confusion": []} if name == "labels" else {}
+    report = replace(FULL, **without, **{name: type(getattr(FULL, name))()})
+    check_nothing_is_fetched(render(report))
+    assert to_markdown(report)
+
+
+def test_every_chart_has_words_for_those_who_cannot_see_it():
+    """Each SVG begins with a title and a description."""
+    tags = Page(render(FULL)).tags
+    places = [index for index, tag in enumerate(tags) if tag == "svg"]
+    assert len(places) == 2 + 5
+    assert all(tags[index + 1 : index + 3] == ["title", "desc"] for index in places)
+
+
+def test_hostile_text_is_shown_and_never_run():
+    """Markup, template syntax and broken characters in the data are read as they stand."""
+    report = replace(
+        FULL, name=HOSTILE, version=HOSTILE, base_model=HOSTILE, labels=[HOSTILE, "b"],
+        errors=[WorstError(HOSTILE, 1, HOSTILE, HOSTILE, HOSTILE, 0.9)],
+        slices=[SliceScore(HOSTILE, HOSTILE, 1, 0.5, 0.5)],
+        per_class=[ClassScore(HOSTILE, 1, 1, 1, 1)], lineage={HOSTILE: HOSTILE},
+        baselines=[Baseline(HOSTILE, HOSTILE, 0.5, 0.5, 0.1, (0.0, 0.2), 0.1)],
+        verdict={"promote": False, "reasons": [HOSTILE], HOSTILE: HOSTILE},
+        validation={"success": False, "critical_failures": [HOSTILE], "warnings": 0},
+        learning_rate_table=[(HOSTILE, [1.0])], overfitting=HOSTILE,
+    )  # fmt: skip
+    page = render(report)
+    parsed = check_nothing_is_fetched(page)
+    assert "<script>alert(1)</script> {{ 7*7 }}" in parsed.text
+    assert "49" not in parsed.text
+    assert "\x00" not in page
+    assert page.encode("utf-8")
+    card = to_markdown(report)
+    assert re.search(r"(?<!\\)[<>|]", card) is None
+    assert card.encode("utf-8")
+
+
+def test_page_of_77_labels_stays_small():
+    """Seventy-seven labels, all confused, give a page under 2 MB that lists the worst pairs."""
+    labels = [f"intent_{i}" for i in range(77)]
+    counts = [[40 if i == j else 1 + (i == 3 and j == 5) for j in range(77)] for i in range(77)]
+    scores = [ClassScore(label, 0.5, 0.5, index / 77, 116) for index, label in enumerate(labels)]
+    report = replace(FULL, labels=labels, confusion=counts, per_class=scores)
+    check_nothing_is_fetched(render(report))
+    assert len(render(report).encode("utf-8")) < 2_000_000
+    assert most_confused(labels, counts)[0] == ("intent_3", "intent_5", 2, 2 / 117)
+    assert len(most_confused(labels, counts)) == 20
+
+
+def test_long_texts_are_cut_at_300_characters():
+    """A worst error shows 300 characters, the last an ellipsis."""
+    parsed = Page(render(FULL))
+    assert "a" * 299 + "…" in parsed.text
+    assert "a" * 300 not in parsed.text
+
+
+def test_headline_names_verdict_score_and_the_best_baseline():
+    """One sentence: the verdict, score, interval, strongest baseline and the evidence."""
+    assert headline(FULL) == (
+        "reviews version 7 was registered: its test accuracy is 0.900 (interval 0.880 to 0.920); "
+        "its accuracy is 0.030 above that of the best baseline on the same rows, tf-idf (0.870), "
+        "a difference that chance does not explain (interval +0.010 to +0.050, p = 0.004)."
+    )
+
+
+def test_headline_of_a_refused_model_says_that_it_is_below():
+    """A model worse than its baseline reads as refused, below, and by how much."""
+    worse = Baseline("tf-idf", "counted words", 0.91, 0.9, -0.01, (-0.03, 0.01), 0.4)
+    verdict = {"promote": False, "metric": "macro_f1"}
+    said = headline(replace(FULL, version=None, baselines=[worse], verdict=verdict))
+    assert said.startswith("reviews was refused: its test macro f1 is 0.890; its accuracy is 0.010")
+    assert "below that of the best baseline" in said
+    assert "that chance could explain (interval -0.030 to +0.010, p = 0.400)" in said
+
+
+def test_best_epoch_is_the_most_accurate_then_the_lowest_loss():
+    """Ties in accuracy go to the lower loss; epochs without validation are passed over."""
+    tie = [epoch("tune", i, (0.1, 0.9), (loss, 0.9)) for i, loss in enumerate((0.3, 0.2, 0.2), 1)]
+    nothing = epoch("tune", 4, (0.1, 0.9), (math.nan, math.nan))
+    assert best_epoch([*tie, nothing]) == 1
+    assert best_epoch([nothing]) is None
+    assert best_epoch([]) is None
+
+
+@pytest.mark.parametrize(
+    ("history", "sentence"),
+    [
+        ([], "No history was kept, so nothing can be said about overfitting."),
+        (
+            GOOD,
+            "No sign of overfitting: at epoch 2 of 3 the training accuracy was 0.912 and the "
+            "validation accuracy 0.905.",
+        ),
+        (
+            RISING,
+            "Overfitting opened at epoch 3: since epoch 2 the validation loss rose from 0.300 to "
+            "0.400 while the training loss fell from 0.300 to 0.200; the weights of epoch 2, the "
+            "best on validation, were kept, where the training accuracy was 0.912 and the "
+            "validation accuracy 0.905.",
+        ),
+        (
+            GOOD[:1],
+            "No sign of overfitting: at epoch 1 of 1 the training accuracy was 0.870 and the "
+            "validation accuracy 0.880, though a single epoch shows no trend.",
+        ),
+        (
+            PROBE,
+            "No sign of overfitting: at probe epoch 2 of 2 the training accuracy was 0.810 and "
+            "the validation accuracy 0.800.",
+        ),
+        (
+            [epoch("tune", 1, (0.1, 0.97), (0.3, 0.90))],
+            "Overfitting opened at epoch 1: the training accuracy was 0.070 above validation; the "
+            "weights of epoch 1, the best on validation, were kept, where the training accuracy "
+            "was 0.970 and the validation accuracy 0.900.",
+        ),
+        (
+            [replace(GOOD[0], validation_loss=math.nan, validation_accuracy=math.nan)],
+            "Nothing was measured on validation rows, so nothing can be said about overfitting.",
+        ),
+    ],
+)
+def test_overfitting_is_described_as_worked_out_by_hand(history, sentence):
+    """The sentence names the kept epoch, its two accuracies, and when the gap opened."""
+    assert describe_overfitting(history) == sentence
+
+
+def test_a_bump_that_later_epochs_undo_is_not_overfitting():
+    """A validation loss that rises once and then falls lower has not turned."""
+    bump = [RISING[0], epoch("tune", 2, (0.3, 0.9), (0.37, 0.88)), replace(GOOD[1], epoch=3)]
+    assert describe_overfitting(bump).startswith("No sign of overfitting: at epoch 3 of 3")
+
+
+def test_the_probe_can_be_what_was_kept():
+    """Where tuning only hurt, the sentence says that the probe's weights were kept."""
+    tuned = epoch("tune", 1, (0.3, 0.99), (0.9, 0.70))
+    said = describe_overfitting([*PROBE, tuned])
+    assert "opened at epoch 1: the training accuracy was 0.290 above validation" in said
+    assert "the weights of probe epoch 2, the best on validation, were kept" in said
+    assert "the weights of epoch 1," in describe_overfitting([*PROBE, tuned], restored=2)
+
+
+def test_model_card_says_what_a_reader_of_the_registry_needs():
+    """Score, baselines, slices, limits, verdict and lineage, in order, as Markdown."""
+    card = to_markdown(FULL)
+    assert card.startswith("# reviews version 7\n\nreviews version 7 was registered")
+    headings = re.findall(r"^\*\*(.+?)\.\*\*", card, re.MULTILINE)
+    assert headings == ["Verdict", "What it is", "Intended use", "Labels",
+                        "Against baselines, on the same 100 test rows", "Weakest slices",
+                        "Limits", "Lineage"]  # fmt: skip
+    assert "- tf-idf: accuracy 0.870; the model differs by +0.030" in card
+    assert "- source = films: accuracy 0.920 on 60 rows" in card
+    assert "- git\\_commit: 8cfe" in card
+    # However much there is to say, MLflow's column holds it.
+    many = [Baseline(f"b{i}", "x", 0.5, 0.5, 0.1, (0.0, 0.2), 0.1) for i in range(200)]
+    assert len(to_markdown(replace(FULL, baselines=many))) <= LONGEST_CARD
