@@ -116,7 +116,7 @@ class Strategy(Section):
 
     kind: StrategyKind = Field("probe-then-tune", description="How the model is adapted.")
     groups: int | None = Field(
-        None, ge=0, description="freeze: how many layer groups, from the bottom, stay frozen."
+        None, ge=0, description="How many layer groups, from the bottom, stay frozen."
     )
     decay: float = Field(
         0.95, gt=0, le=1, description="discriminative: factor on the rate per group downwards."
@@ -126,8 +126,8 @@ class Strategy(Section):
     def _check_groups(self) -> Strategy:
         if self.kind == "freeze" and self.groups is None:
             raise ValueError("strategy freeze needs groups: how many stay frozen")
-        if self.kind != "freeze" and self.groups is not None:
-            raise ValueError("groups belongs to strategy freeze")
+        if self.kind in ("head", "scratch") and self.groups is not None:
+            raise ValueError(f"strategy {self.kind} takes no groups")
         return self
 
 

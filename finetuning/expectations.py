@@ -86,6 +86,16 @@ def text_columns(columns: Columns) -> tuple[str, ...]:
     return tuple(name for name in (columns.text, columns.text_pair) if name is not None)
 
 
+def readable(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """The rows with U+FFFD for half a surrogate pair, which cannot be written as UTF-8."""
+    mended = {}
+    for name in map(str, rows.columns):
+        wide = (text for text in rows[name] if isinstance(text, str) and not text.isascii())
+        if any(map(_SURROGATE.search, wide)):
+            mended[name] = rows[name].replace(_SURROGATE, "\ufffd", regex=True)
+    return rows.assign(**mended)
+
+
 def prepare(rows: pandas.DataFrame, columns: Columns) -> pandas.DataFrame:
     """Add the helper columns that the built-in expectations look at; `rows` stays as it was.
 
@@ -94,9 +104,8 @@ def prepare(rows: pandas.DataFrame, columns: Columns) -> pandas.DataFrame:
     """
     frame = rows.copy()
     for name in text_columns(columns):
-        frame[name] = _readable(frame[name])
         frame[f"tunesmith.filled {name}"] = _filled(frame[name])
-    label = frame["tunesmith.label"] = _filled(_readable(frame[columns.label]))
+    label = frame["tunesmith.label"] = _filled(frame[columns.label])
     text = frame[columns.text].fillna("")
     frame[TRAIN_LABEL] = label.where(frame["split"] == "train", None)
     known = frame["key"].notna() & label.notna()
@@ -106,17 +115,6 @@ def prepare(rows: pandas.DataFrame, columns: Columns) -> pandas.DataFrame:
     frame[CONTRADICTED] = _contradicted(frame, text)
     _add_class_columns(frame)
     return frame
-
-
-def _readable(values: pandas.Series[Any]) -> pandas.Series[Any]:
-    # Half a surrogate pair cannot be written as UTF-8, which pandas and Great Expectations do.
-    import pandas
-
-    whole = [
-        _SURROGATE.sub("\ufffd", value) if isinstance(value, str) and not value.isascii() else value
-        for value in values
-    ]
-    return pandas.Series(whole, index=values.index, dtype=object)
 
 
 def _filled(values: pandas.Series[Any]) -> pandas.Series[Any]:
@@ -130,7 +128,7 @@ def _contradicted(frame: pandas.DataFrame, text: pandas.Series[Any]) -> pandas.S
     pairs = frame[["key", "tunesmith.label"]].dropna().drop_duplicates()
     pairs = pairs[pairs["key"].duplicated(keep=False)].sort_values("tunesmith.label")
     labels = pairs.groupby("key")["tunesmith.label"].agg(" | ".join)
-    found = frame["key"].map(labels).dropna()
+    found = frame["key"].map(labels).dropna().astype(object)
     result = pandas.Series(None, index=frame.index, dtype=object)
     result[found.index] = "[" + found + "] " + text[found.index]
     return result

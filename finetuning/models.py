@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 
 Pooling = Literal["mean", "cls", "max", "last"]
+# Rows up to this many tokens are attended to faster by plain matrix products on a CPU: the fused
+# kernel there is made for long ones.
+SHORT = 128
 HEAD = "head"
 HEAD_WEIGHTS = "head.safetensors"
 HEAD_CONFIG = "head.json"
@@ -102,7 +105,12 @@ def choose_pooling(folder: Path, config: Any) -> Pooling:
 
 
 def build(
-    folder: Path, classes: int, seed: int, dropout: float | None = None, scratch: bool = False
+    folder: Path,
+    classes: int,
+    seed: int,
+    dropout: float | None = None,
+    scratch: bool = False,
+    longest: int | None = None,
 ) -> Classifier:
     """A classifier over a base model's weights, or over fresh ones of the same shape.
 
@@ -112,11 +120,14 @@ def build(
         seed: Seed of the fresh weights (the head's; all of them from scratch).
         dropout: Dropout probability wherever the architecture has it; None keeps the model's own.
         scratch: Start from freshly initialised weights.
+        longest: The longest row in tokens, where it is known.
     """
     from transformers import AutoConfig, AutoModel
 
     torch.manual_seed(seed)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if longest is not None and longest <= SHORT and not torch.cuda.is_available():
+        config._attn_implementation = "eager"
     if dropout is not None:
         for name in _DROPOUTS:
             if hasattr(config, name):

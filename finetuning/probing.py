@@ -14,7 +14,7 @@ from finetuning.devices import Device, computing
 from finetuning.models import Classifier
 from finetuning.progress import track
 
-TOKENS_A_BATCH = 8192
+TOKENS_A_BATCH = 1024  # measured best on CPUs: the activations stay in the cache
 # Strength of the squared penalty, tried in turn; the validation split chooses.
 PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 ITERATIONS = 200

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetuning.errors import wrong
+
 if TYPE_CHECKING:
     from finetuning.config import Strategy
 
@@ -16,27 +18,28 @@ def tabulate(strategy: Strategy, epochs: int, groups: int) -> Table:
     `gradual` thaws one more group an epoch from the top (ULMFiT, arXiv 1801.06146, section 3.2);
     `discriminative` falls by a constant factor a group downwards (the same, and fastai's
     `slice(lr/d, lr)`); `head` and the first half of `probe-then-tune` are fitted to convergence
-    on frozen features, outside this table (Kumar et al. 2022, arXiv 2202.10054).
+    on frozen features, outside this table (Kumar et al. 2022, arXiv 2202.10054). Whatever the kind,
+    `groups` freezes that many from the bottom: strategies multiply.
 
     Raises:
-        ValueError: freeze leaves no group to train.
+        InputError: No group is left to train.
     """
-    ones = (1.0,) * groups
     if strategy.kind == "head":
         return ()
-    if strategy.kind == "freeze":
-        frozen = strategy.groups or 0
-        if frozen >= groups:
-            raise ValueError(f"strategy.groups is {frozen}, but the model has {groups} groups")
-        return ((0.0,) * frozen + ones[frozen:],) * epochs
-    if strategy.kind == "gradual":
-        return tuple(
-            tuple(1.0 if group >= groups - 1 - epoch else 0.0 for group in range(groups))
-            for epoch in range(epochs)
+    frozen = strategy.groups or 0
+    if frozen >= groups:
+        raise wrong(
+            "strategy.groups", frozen, f"The model has {groups} groups: leave at least one to train."
         )
-    if strategy.kind == "discriminative":
-        return (tuple(strategy.decay ** (groups - 1 - group) for group in range(groups)),) * epochs
-    return (ones,) * epochs
+    paces = {
+        "gradual": lambda epoch, group: float(group >= groups - 1 - epoch),
+        "discriminative": lambda epoch, group: strategy.decay ** (groups - 1 - group),
+    }
+    pace = paces.get(strategy.kind, lambda epoch, group: 1.0)
+    return tuple(
+        tuple(0.0 if group < frozen else pace(epoch, group) for group in range(groups))
+        for epoch in range(epochs)
+    )
 
 
 def begins_with_probe(strategy: Strategy) -> bool:

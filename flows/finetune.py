@@ -20,7 +20,7 @@ from tasks.reporting import publish
 from tasks.snapshot import snapshot
 from tasks.stages import Outcome, fetch
 from tasks.training import train
-from tasks.validation import validate
+from tasks.checking import validate
 
 
 @flow(name="finetune", flow_run_name="{pipeline}", validate_parameters=True)

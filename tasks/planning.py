@@ -52,7 +52,7 @@ _LIBRARIES: dict[str, tuple[str, ...]] = {
 }
 _MODULES: dict[str, str] = {
     "snapshot": "tasks.snapshot",
-    "validate": "tasks.validation",
+    "validate": "tasks.checking",
     "encode": "tasks.encoding",
     "features": "finetuning.probing",
     "train": "tasks.training",

@@ -57,6 +57,7 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
         settings.seed,
         work.pipeline.model.dropout,
         scratch=strategy.kind == "scratch",
+        longest=encoded.facts["longest"],
     )
     groups = layer_groups(model)
     table = tabulate(strategy, settings.epochs, len(groups))

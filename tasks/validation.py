@@ -28,6 +28,7 @@ from finetuning.expectations import (
     ExpectationSpec,
     existence_expectations,
     prepare,
+    readable,
     required_columns,
     text_classification_expectations,
 )
@@ -135,18 +136,68 @@ class ValidationReport:
         }
 
 
+def printable(text: str) -> str:
+    """The text with everything escaped that is not seen, or that would steer a terminal."""
+    return "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in str(text)
+    )
+
+
+def write_report(report: ValidationReport, folder: Path) -> None:
+    """Write the report into a folder: results.json, and index.html for people."""
+    folder.mkdir(parents=True, exist_ok=True)
+    results = json.dumps(report.to_json(), indent=2, allow_nan=False)
+    (folder / "results.json").write_text(results + "\n", encoding="utf-8")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(finetuning.__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["printable"] = printable
+    page = environment.get_template("validation.html").render(
+        report=report,
+        failed=[
+            ("Stops the run", "bad", report.failed("critical")),
+            ("Worth a look", "warn", report.failed("warning")),
+        ],
+        passed=[outcome for outcome in report.outcomes if outcome.success],
+    )
+    (folder / "index.html").write_text(page, encoding="utf-8")
+
+
+def raise_if_invalid(report: ValidationReport) -> None:
+    """Stop where a critical expectation failed.
+
+    Raises:
+        ValidationError: With each failed critical expectation, its first rows and its remedy.
+    """
+    failed = report.failed("critical")
+    if not failed:
+        return
+    lines = [f"The data failed {len(failed)} critical expectation{'s' * (len(failed) > 1)}:"]
+    for outcome in failed:
+        lines.append(f"- {printable(outcome.name)}: {printable(outcome.finding)}")
+        for example in outcome.examples:
+            value = "null" if example.value is None else f"'{printable(example.value)}'"
+            lines.append(f"    {printable(example.file)} row {example.row}: {value}")
+        lines.append(f"  {printable(outcome.remedy)}")
+    raise ValidationError("\n".join(lines))
+
+
 def validate_rows(rows: pandas.DataFrame, data: Data) -> ValidationReport:
     """Hold rows against the built-in expectations of text classification and the user's own.
 
     Args:
-        rows: One row a source row: file, row, split, key, then the user's columns, all text or null.
+        rows: One a source row: file, row, split, key, then the user's columns as text or null.
         data: The pipeline file's data section.
 
     Raises:
         InputError: An expectation of the user's own does not fit Great Expectations or the rows.
         TunesmithError: A built-in expectation could not be computed.
     """
-    rows = rows.reset_index(drop=True)
+    rows = readable(rows).reset_index(drop=True)
     own_columns = [name for name in rows.columns if name not in SOURCE_COLUMNS]
     absent = set(required_columns(data.columns)) - set(own_columns)
     specs = existence_expectations(data.columns)
@@ -279,18 +330,20 @@ def _frames(
 def _great_expectations() -> Iterator[Any]:
     """Great Expectations, silent and alone: no telemetry, progress bars, log lines or warnings."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    logger = logging.getLogger("great_expectations")
+    logger, nowhere = logging.getLogger("great_expectations"), logging.NullHandler()
     with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import great_expectations
         import great_expectations.expectations
 
-        level = logger.level
-        logger.setLevel(logging.CRITICAL)
+        # Some of its modules set levels of their own, so nothing is handed on to any handler.
+        propagates, logger.propagate = logger.propagate, False
+        logger.addHandler(nowhere)
         try:
             yield great_expectations
         finally:
-            logger.setLevel(level)
+            logger.removeHandler(nowhere)
+            logger.propagate = propagates
 
 
 def _run(
@@ -299,10 +352,13 @@ def _run(
     """Each expectation's result, in order, and the version of Great Expectations."""
     results: dict[int, Any] = {}
     with _great_expectations() as gx:
-        from great_expectations.data_context.types.base import ProgressBarsConfig
+        from great_expectations.data_context.types import base
 
-        context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        # Nothing on disk: the documentation site would be a temporary folder.
+        stores = base.InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
+        configured = base.DataContextConfig(store_backend_defaults=stores, analytics_enabled=False)
+        context = gx.get_context(mode="ephemeral", project_config=configured)
+        context.variables.progress_bars = base.ProgressBarsConfig(globally=False)
         asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
         whole = asset.add_batch_definition_whole_dataframe("whole")
         for scope in dict.fromkeys(spec.scope for spec in specs):
@@ -356,7 +412,7 @@ def _outcome(
         unexpected_count=int(found["unexpected_count"]) if by_row else None,
         unexpected_percent=None if percent is None else round(float(percent), 4),
         observed=None if by_row else _observed(found),
-        examples=_examples(rows, frame, indices or [], spec.shown or (spec.column,)),
+        examples=_examples(rows, frame, indices, spec.shown or (spec.column,)) if indices else (),
         remedy=spec.remedy,
     )
 
@@ -379,10 +435,12 @@ def _examples(
 ) -> tuple[Example, ...]:
     """The first rows that failed, those with a value not seen before in front."""
     failed = frame.loc[indices, list(shown)]
-    order = failed.duplicated().argsort(kind="stable")[:EXAMPLES]
+    seen = failed.duplicated()
+    first = [*failed.index[~seen][:EXAMPLES], *failed.index[seen][:EXAMPLES]][:EXAMPLES]
+    sources = rows.loc[first, ["file", "row"]].itertuples(index=False)
     return tuple(
-        Example(str(rows.at[index, "file"]), int(rows.at[index, "row"]), _value(failed.loc[index]))
-        for index in failed.index[order]
+        Example(str(file), int(row), _value(failed.loc[index]))
+        for index, (file, row) in zip(first, sources, strict=True)
     )
 
 
@@ -394,53 +452,3 @@ def _value(cells: pandas.Series[Any]) -> str | None:
 
 def _shorten(text: str) -> str:
     return text if len(text) <= LONGEST_EXAMPLE else text[:LONGEST_EXAMPLE] + "…"
-
-
-def printable(text: str) -> str:
-    """The text with everything escaped that is not seen, or that would steer a terminal."""
-    return "".join(
-        character if character.isprintable() else repr(character)[1:-1] for character in str(text)
-    )
-
-
-def write_report(report: ValidationReport, folder: Path) -> None:
-    """Write the report into a folder: results.json, and index.html for people."""
-    folder.mkdir(parents=True, exist_ok=True)
-    results = json.dumps(report.to_json(), indent=2, allow_nan=False)
-    (folder / "results.json").write_text(results + "\n", encoding="utf-8")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(finetuning.__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["printable"] = printable
-    page = environment.get_template("validation.html").render(
-        report=report,
-        failed=[
-            ("Stops the run", "bad", report.failed("critical")),
-            ("Worth a look", "warn", report.failed("warning")),
-        ],
-        passed=[outcome for outcome in report.outcomes if outcome.success],
-    )
-    (folder / "index.html").write_text(page, encoding="utf-8")
-
-
-def raise_if_invalid(report: ValidationReport) -> None:
-    """Stop where a critical expectation failed.
-
-    Raises:
-        ValidationError: With each failed critical expectation, its first rows and its remedy.
-    """
-    failed = report.failed("critical")
-    if not failed:
-        return
-    lines = [f"The data failed {len(failed)} critical expectation{'s' * (len(failed) > 1)}:"]
-    for outcome in failed:
-        lines.append(f"- {printable(outcome.name)}: {printable(outcome.finding)}")
-        for example in outcome.examples:
-            value = "null" if example.value is None else f"'{printable(example.value)}'"
-            lines.append(f"    {printable(example.file)} row {example.row}: {value}")
-        lines.append(f"  {printable(outcome.remedy)}")
-    raise ValidationError("\n".join(lines))

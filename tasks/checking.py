@@ -1,0 +1,57 @@
+"""Validate: the snapshot's rows against what is expected of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.logging import get_run_logger
+from prefect.tasks import exponential_backoff
+
+from finetuning.errors import ValidationError
+from tasks.snapshot import read_rows
+from tasks.stages import FIRST_DELAY, JITTER, RETRIES, Outcome, fetch, may_help, perform
+from tasks.validation import ValidationReport, raise_if_invalid, validate_rows, write_report
+
+if TYPE_CHECKING:
+    from tasks.planning import Work
+
+
+@task(
+    name="validate",
+    retries=RETRIES,
+    retry_delay_seconds=exponential_backoff(FIRST_DELAY),
+    retry_jitter_factor=JITTER,
+    retry_condition_fn=may_help,
+)
+def validate(work: Work) -> Outcome:
+    """Hold the data against its expectations; a critical one that fails stops the run."""
+    outcome, entry = perform(work, "validate", lambda folder: _make(work, folder))
+    if not entry.facts["success"]:
+        raise ValidationError(f"{entry.facts['failures']}\nThe whole report: {entry.folder}/index.html")
+    for warned in entry.facts["warned"]:
+        get_run_logger().warning("data: %s", warned)
+    return outcome
+
+
+def _make(work: Work, folder: Path) -> dict[str, Any]:
+    rows = read_rows(fetch(work, "snapshot").folder)
+    report = validate_rows(rows, work.pipeline.data)
+    write_report(report, folder)
+    return {
+        "success": report.success,
+        "critical_failures": report.critical_failures,
+        "warnings": report.warnings,
+        "failures": describe_failures(report),
+        "warned": [f"{warned.name}: {warned.finding}" for warned in report.failed("warning")],
+    }
+
+
+def describe_failures(report: ValidationReport) -> str:
+    """What `raise_if_invalid` would say; empty where it would not raise."""
+    try:
+        raise_if_invalid(report)
+    except ValidationError as error:
+        return str(error)
+    return ""
