@@ -41,6 +41,8 @@ def prepare_environment(root: Path, quiet: bool = False) -> None:
         "TOKENIZERS_PARALLELISM": "true",
         "TRANSFORMERS_VERBOSITY": "error",
         "GIT_PYTHON_REFRESH": "quiet",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_LOGGING_LEVEL": "ERROR",
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
@@ -53,6 +55,7 @@ def prepare_environment(root: Path, quiet: bool = False) -> None:
 def hush_libraries() -> None:
     """Silence what the libraries say that no user of this project can act on."""
     warnings.filterwarnings("ignore", module=r"mlflow\..*")
+    warnings.filterwarnings("ignore", message=r".*Add type hints to the `predict` method.*")
     for name in ("mlflow", "alembic", "great_expectations"):
         logging.getLogger(name).setLevel(logging.ERROR)
     from transformers.utils import logging as transformers_logging

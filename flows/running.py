@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,10 +39,24 @@ def run_pipeline(root: Path, name: str, overrides: Sequence[str], quiet: bool) -
         if not result["gate"]["promote"]:
             raise RefusedError("; ".join(result["gate"]["reasons"]), result)
         return result
+    warm_up()
     from flows.finetune import finetune
 
     result = finetune(pipeline=name, overrides=list(overrides), root=root)
     return result | {"seconds": round(time.monotonic() - started, 3)}
+
+
+def warm_up() -> None:
+    """Import what the stages need while Prefect's server starts, which is a process of its own."""
+
+    def import_all() -> None:
+        for name in ("great_expectations", "sklearn.linear_model", "scipy.stats", "mlflow.pyfunc"):
+            try:
+                importlib.import_module(name)
+            except ImportError:
+                return  # the stage that needs it says so better
+
+    threading.Thread(target=import_all, name="warm-up", daemon=True).start()
 
 
 def recall_result(work: Work) -> dict[str, Any] | None:

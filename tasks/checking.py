@@ -12,7 +12,8 @@ from prefect.tasks import exponential_backoff
 from finetuning.errors import ValidationError
 from tasks.snapshot import read_rows
 from tasks.stages import FIRST_DELAY, JITTER, RETRIES, Outcome, fetch, may_help, perform
-from tasks.validation import ValidationReport, raise_if_invalid, validate_rows, write_report
+from tasks.validation import validate_rows
+from tasks.validation_report import ValidationReport, raise_if_invalid, write_report
 
 if TYPE_CHECKING:
     from tasks.planning import Work

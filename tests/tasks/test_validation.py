@@ -13,13 +13,8 @@ import pytest
 
 from finetuning.config import Data
 from finetuning.errors import InputError, ValidationError
-from tasks.validation import (
-    check_expectations,
-    printable,
-    raise_if_invalid,
-    validate_rows,
-    write_report,
-)
+from tasks.validation import check_expectations, validate_rows
+from tasks.validation_report import printable, raise_if_invalid, write_report
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 

@@ -1,0 +1,46 @@
+# `make run` and `make test` set up everything they need; `make help` lists the rest.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help run test check format up data clean
+
+help:  ## What can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+
+# torch is installed first and pinned: unpinned, it brings gigabytes of CUDA to any machine.
+$(BIN)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tunesmith needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt torch
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[sample]'
+	@touch $@
+
+$(BIN)/.tested: $(BIN)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[sample,test]'
+	@touch $@
+
+data: $(BIN)/.installed  ## Fetch the sample and prove it against data.dvc
+	@$(BIN)/python -m tasks.sample
+
+run: data  ## Set up, fetch the sample, fine-tune, judge and register a model
+	@$(BIN)/tunesmith run reviews
+
+test: $(BIN)/.tested  ## Run the tests
+	$(BIN)/python -m pytest
+
+check: $(BIN)/.tested  ## Lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(BIN)/.tested  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+up: $(BIN)/.installed  ## Start Prefect's and MLflow's servers and serve every pipeline
+	@$(BIN)/tunesmith up
+
+clean:  ## Remove the environment; data, models and state stay
+	rm -rf $(VENV)
