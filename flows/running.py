@@ -11,7 +11,7 @@ from typing import Any
 
 from finetuning.errors import RefusedError
 from flows.environment import prepare_environment
-from flows.preparation import prepare_work
+from flows.preparation import need_work, prepare_work
 from tasks.planning import STAGES, Work
 from tasks.registry import has_version
 
@@ -39,6 +39,9 @@ def run_pipeline(root: Path, name: str, overrides: Sequence[str], quiet: bool) -
         if not result["gate"]["promote"]:
             raise RefusedError("; ".join(result["gate"]["reasons"]), result)
         return result
+    if work is None:
+        # A wrong name is said before a server is started for it.
+        need_work(root, name, overrides)
     warm_up()
     from flows.finetune import finetune
 

@@ -26,9 +26,12 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow
         self.tokenizer = load_tokenizer(folder)
         self.columns = dict(context.model_config)
 
-    def predict(  # type: ignore[no-untyped-def]  # a typed signature makes MLflow convert the rows
-        self, context, model_input, params=None
-    ):
+    def predict(
+        self,
+        context: Any,
+        model_input: pandas.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> pandas.DataFrame:
         """Score rows.
 
         Args:
