@@ -66,7 +66,8 @@ def shuffle_by_length(
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(lengths))
-    bucket = batch_size * BATCHES_A_BUCKET
+    # Four buckets at least: sorted in one, the same rows would meet in every epoch.
+    bucket = batch_size * max(1, min(BATCHES_A_BUCKET, len(lengths) // (4 * batch_size)))
     batches: list[np.ndarray] = []
     for start in range(0, len(order), bucket):
         rows = order[start : start + bucket]

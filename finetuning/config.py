@@ -86,9 +86,15 @@ class Data(Section):
     @field_validator("labels", mode="before")
     @classmethod
     def _read_labels_as_text(cls, value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return tuple(item if isinstance(item, str) else str(item) for item in value)
-        return value
+        if not isinstance(value, list | tuple):
+            return value
+        for item in value:
+            if isinstance(item, bool) or not isinstance(item, str | int | float):
+                raise ValueError(
+                    f"{item!r} is no label; put labels in quotes, because YAML reads yes, no, on, "
+                    "off, true and false as truth values, and null as nothing"
+                )
+        return tuple(str(item) for item in value)
 
     @field_validator("labels")
     @classmethod
@@ -187,9 +193,7 @@ class Pipeline(Section):
     """One pipeline file: one model that is kept in production."""
 
     name: str = Field(description="MLflow registered model and Prefect deployment.")
-    problem: Literal["text-classification"] = Field(
-        description="What the model learns to do."
-    )
+    problem: Literal["text-classification"] = Field(description="What the model learns to do.")
     data: Data = Field(description="Where the labelled rows are.")
     model: Model = Field(description="The pre-trained model.")
     strategy: Strategy = Field(

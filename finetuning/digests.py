@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -86,7 +87,8 @@ def _remember(memory: Path | None, remembered: Mapping[str, list[str]]) -> None:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    writer = f"{os.getpid()}-{threading.get_ident()}"
+    temporary = path.with_name(f".{path.name}.{writer}.tmp")
     data = content.encode("utf-8") if isinstance(content, str) else content
     try:
         with temporary.open("wb") as file:
@@ -117,8 +119,10 @@ def digest_code(*modules: str, project: Path = PROJECT) -> dict[str, str]:
         path = _find_module(module, project)
         if path is None:
             continue
-        digest, imports = _read_module(path, path.stat().st_mtime_ns)
-        digests[module] = digest
+        tree, names, imports = _read_module(path, path.stat().st_mtime_ns)
+        beside = {name: path.parent / name for name in names}
+        named = {name: digest_file(file) for name, file in beside.items() if file.is_file()}
+        digests[module] = digest_value([tree, named])
         waiting.extend(imports)
     return dict(sorted(digests.items()))
 
@@ -132,19 +136,19 @@ def _find_module(module: str, project: Path) -> Path | None:
 
 
 @cache
-def _read_module(path: Path, _modified: int) -> tuple[str, tuple[str, ...]]:
+def _read_module(path: Path, _modified: int) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """A module's syntax tree, the names in it that may be files beside it, and its imports."""
     tree = ast.parse(path.read_bytes())
     imports = tuple(sorted(_find_imports(tree)))
     _drop_docstrings(tree)
-    named = {
-        node.value: digest_file(path.parent / node.value)
+    names = {
+        node.value
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and _FILE_NAME.fullmatch(node.value)
-        and (path.parent / node.value).is_file()
     }
-    return digest_value([ast.dump(tree), named]), imports
+    return ast.dump(tree), tuple(sorted(names)), imports
 
 
 def _find_imports(tree: ast.AST) -> set[str]:

@@ -93,4 +93,4 @@ def compute_probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    return np.asarray(np.divide(above, below, out=np.zeros_like(above), where=below > 0))

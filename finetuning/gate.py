@@ -28,9 +28,7 @@ class Verdict:
         return asdict(self)
 
 
-def judge(
-    metrics: Mapping[str, float], gate: Gate, rows: int, rows_digest: str
-) -> Verdict:
+def judge(metrics: Mapping[str, float], gate: Gate, rows: int, rows_digest: str) -> Verdict:
     """Hold a model against the absolute floor.
 
     A missing metric, or one that is not a number, is a refusal.

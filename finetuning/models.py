@@ -91,17 +91,26 @@ def choose_pooling(folder: Path, config: Any) -> Pooling:
         declared = json.loads((folder / place / "config.json").read_text("utf-8"))
     except (OSError, ValueError, StopIteration):
         declared = {}
-    modes: dict[str, Pooling] = {
-        "pooling_mode_mean_tokens": "mean",
-        "pooling_mode_cls_token": "cls",
-        "pooling_mode_max_tokens": "max",
-        "pooling_mode_lasttoken": "last",
+    # One key a mode up to sentence-transformers 5, one key for all of them since.
+    modes: dict[str, tuple[str, Pooling]] = {
+        "pooling_mode_mean_tokens": ("mean", "mean"),
+        "pooling_mode_cls_token": ("cls", "cls"),
+        "pooling_mode_max_tokens": ("max", "max"),
+        "pooling_mode_lasttoken": ("lasttoken", "last"),
     }
-    for key, pooling in modes.items():
-        if declared.get(key):
+    for key, (name, pooling) in modes.items():
+        if declared.get(key) or declared.get("pooling_mode") == name:
             return pooling
-    architectures = " ".join(getattr(config, "architectures", None) or [])
-    return "last" if "CausalLM" in architectures or "LMHead" in architectures else "mean"
+    return "last" if _is_decoder(config) else "mean"
+
+
+def _is_decoder(config: Any) -> bool:
+    """Whether the model only predicts the next token, as GPT-2's does and BERT's does not."""
+    from transformers.models.auto import modeling_auto
+
+    decoders = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    encoders = modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return config.model_type in decoders and config.model_type not in encoders
 
 
 def build(
@@ -133,7 +142,7 @@ def build(
             if hasattr(config, name):
                 setattr(config, name, dropout)
     if scratch:
-        base = AutoModel.from_config(config, trust_remote_code=False)
+        base = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32)
     else:
         base = AutoModel.from_pretrained(
             folder, config=config, trust_remote_code=False, use_safetensors=True, dtype="float32"
@@ -141,9 +150,10 @@ def build(
     # The pooler is not read by any of the poolings; unread weights would be moved by weight decay.
     if getattr(base, "pooler", None) is not None:
         base.pooler = None
-    own = getattr(config, "hidden_dropout_prob", getattr(config, "resid_pdrop", 0.1))
+    if dropout is None:
+        dropout = getattr(config, "hidden_dropout_prob", getattr(config, "resid_pdrop", 0.1))
     torch.manual_seed(seed)
-    model = Classifier(base, choose_pooling(folder, config), classes, float(own))
+    model = Classifier(base, choose_pooling(folder, config), classes, float(dropout))
     nn.init.normal_(model.head.weight, std=0.02)
     nn.init.zeros_(model.head.bias)
     return model
@@ -184,7 +194,9 @@ def save(model: Classifier, folder: Path, labels: tuple[str, ...], max_length: i
     from safetensors.torch import save_file
 
     cast(Any, model.base).save_pretrained(folder, safe_serialization=True)
-    head = {name: value.detach().contiguous().cpu() for name, value in model.head.state_dict().items()}
+    head = {
+        name: value.detach().contiguous().cpu() for name, value in model.head.state_dict().items()
+    }
     save_file(head, folder / HEAD_WEIGHTS)
     description = {
         "labels": list(labels),

@@ -18,6 +18,8 @@ from finetuning.errors import Fault, InputError, wrong
 FOLDER = "pipelines"
 ENDINGS = (".yaml", ".yml")
 LARGEST_FILE = 1_000_000  # bytes
+LARGEST_INTEGER = 1_000  # bits
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def find_root(start: Path) -> Path:
@@ -90,7 +92,10 @@ def _parse(data: bytes, name: str) -> Any:
         return yaml.load(data.decode("utf-8-sig"), Loader=_Loader)
     except UnicodeDecodeError:
         raise wrong(name, "bytes that are not UTF-8", "Save the file as UTF-8.") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (
+        # PyYAML lets the errors of its own conversions through: !!bool x is a KeyError.
+        yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError, AttributeError,
+    ) as error:  # fmt: skip
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         reason = getattr(error, "problem", None) or str(error) or type(error).__name__
@@ -100,22 +105,47 @@ def _parse(data: bytes, name: str) -> Any:
 class _Loader(yaml.SafeLoader):
     """The safe loader, with 5e-5 a number (YAML 1.2) and no key twice, no alias."""
 
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:  # noqa: D102
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # its stub lacks it
             raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=mark)
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: D102
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, yaml.ScalarNode):
+                problem = "a key must be a single word"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            if key.value in seen:
                 problem = f"the key {key.value!r} stands twice"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            seen.add(str(key.value))
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        text = super().construct_scalar(node)
+        if _NO_TEXT.search(text):
+            problem = "a null or half a character (\\0, \\ud800) is no text"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return text
 
+
+def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
+    value = int(loader.construct_yaml_int(node))
+    if value.bit_length() > LARGEST_INTEGER:
+        problem = f"a whole number of {value.bit_length()} bits"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    return value
+
+
+def _refuse(loader: _Loader, node: yaml.ScalarNode) -> None:
+    loader.construct_undefined(node)
+
+
+# Bytes and numbers of thousands of digits have no place in JSON, where every value ends up.
+_Loader.add_constructor("tag:yaml.org,2002:binary", _refuse)
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
@@ -128,7 +158,8 @@ def _override(content: dict[str, Any], item: str) -> list[Fault]:
     if not equals or not key:
         return [Fault("--set", repr(item), "Write KEY=VALUE, such as training.epochs=1.")]
     try:
-        value = _parse(text.encode(), key)
+        # An argument that is not UTF-8 comes with surrogates, and is refused as such a file is.
+        value = _parse(text.encode("utf-8", "surrogatepass"), key)
     except InputError as error:
         return list(error.faults)
     place = content
@@ -169,7 +200,10 @@ def _join_key(location: tuple[int | str, ...]) -> str:
 
 
 def _show(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except TypeError:  # a date as a key
+        text = str(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

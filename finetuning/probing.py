@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,30 +46,30 @@ def cut_batches(lengths: np.ndarray) -> list[np.ndarray]:
     return batches
 
 
-@torch.inference_mode()
 def compute_features(
     model: Classifier, rows: EncodedRows, device: Device, title: str = "features"
 ) -> Tensor:
     """Pooled features of every row in the rows' order, fp32 on the CPU: (rows, hidden)."""
+    # Outside inference mode: weights that are moved within it could not be trained afterwards.
     model.eval().to(device.kind)
     features = torch.zeros(len(rows), model.head.in_features)
     batches = cut_batches(rows.lengths)
     for chosen in track(batches, title, len(batches)):
         batch = {name: value.to(device.kind) for name, value in collate(rows, chosen).items()}
-        with computing(device):
+        with torch.inference_mode(), computing(device):
             pooled = model.features(**batch)
         features[torch.from_numpy(chosen)] = pooled.float().cpu()
     return features
 
 
-@torch.inference_mode()
 def compute_logits(
     model: Classifier, rows: EncodedRows, device: Device, title: str = "scoring"
 ) -> Tensor:
     """Logits of every row in the rows' order, fp32 on the CPU: (rows, classes)."""
     features = compute_features(model, rows, device, title)
     # The head runs in fp32: it costs nothing and keeps close scores apart.
-    return functional.linear(features, model.head.weight.float().cpu(), model.head.bias.float().cpu())
+    weight, bias = model.head.weight.detach(), model.head.bias.detach()
+    return functional.linear(features, weight.float().cpu(), bias.float().cpu())
 
 
 def fit_probe(
@@ -92,6 +93,8 @@ def fit_probe(
         classes: Number of classes.
         label_smoothing: As in training.
     """
+    if not (torch.isfinite(train).all() and torch.isfinite(validation).all()):
+        raise FloatingPointError("the features are not finite: the base model cannot be probed")
     mean, deviation = train.mean(dim=0), train.std(dim=0, correction=0).clamp(min=1e-6)
     standard = (train - mean) / deviation
     checked = (validation - mean) / deviation
@@ -104,13 +107,13 @@ def fit_probe(
         logits = functional.linear(checked, parameters[:, :-1], parameters[:, -1])
         accuracy = (logits.argmax(dim=1) == validation_labels).float().mean().item()
         merit = (accuracy, -functional.cross_entropy(logits, validation_labels).item())
-        if merit > best:
+        if math.isfinite(merit[1]) and merit > best:
             best = merit
             weight = parameters[:, :-1] / deviation
             bias = parameters[:, -1] - weight @ mean
             chosen = Probe(weight, bias, penalty, accuracy)
     if chosen is None:
-        raise FloatingPointError("the features are not finite: the base model cannot be probed")
+        raise FloatingPointError("no fit on the features is finite: the base cannot be probed")
     return chosen
 
 
@@ -130,5 +133,5 @@ def _fit(
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return loss
 
-    optimizer.step(evaluate)  # type: ignore[arg-type]  # torch wants a float, its docs a Tensor
+    optimizer.step(evaluate)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return parameters.detach()

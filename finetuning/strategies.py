@@ -29,17 +29,24 @@ def tabulate(strategy: Strategy, epochs: int, groups: int) -> Table:
     frozen = strategy.groups or 0
     if frozen >= groups:
         raise wrong(
-            "strategy.groups", frozen, f"The model has {groups} groups: leave at least one to train."
+            "strategy.groups",
+            frozen,
+            f"The model has {groups} groups: leave at least one to train.",
         )
-    paces = {
-        "gradual": lambda epoch, group: float(group >= groups - 1 - epoch),
-        "discriminative": lambda epoch, group: strategy.decay ** (groups - 1 - group),
-    }
-    pace = paces.get(strategy.kind, lambda epoch, group: 1.0)
     return tuple(
-        tuple(0.0 if group < frozen else pace(epoch, group) for group in range(groups))
+        tuple(
+            0.0 if group < frozen else _pace(strategy, epoch, groups - 1 - group)
+            for group in range(groups)
+        )
         for epoch in range(epochs)
     )
+
+
+def _pace(strategy: Strategy, epoch: int, depth: int) -> float:
+    """Multiplier of a group that lies `depth` groups below the head, in an epoch from 0."""
+    if strategy.kind == "gradual":
+        return 1.0 if depth <= epoch else 0.0
+    return float(strategy.decay**depth) if strategy.kind == "discriminative" else 1.0
 
 
 def begins_with_probe(strategy: Strategy) -> bool:

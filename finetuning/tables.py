@@ -72,12 +72,20 @@ def _read_delimited(
     if "\0" in text:
         raise wrong(key, path.name, "The file holds null bytes: it is damaged or not a text table.")
     csv.field_size_limit(LONGEST_CELL)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    # Strict: a quote that is never closed would swallow the rows after it without a word.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows = []
+    begin = 1
     try:
-        header = next(reader, [])
-        rows = [row for row in reader if row]
+        for row in reader:
+            begin = reader.line_num + 1
+            if row:
+                rows.append(row)
     except csv.Error as error:
-        raise wrong(key, f"{path.name}, line {reader.line_num}", f"{error}.") from None
+        found = f"{path.name}, in the row that begins on line {begin}"
+        remedy = 'Put a cell with quotes in quotes, and write each of its own twice: "a ""b"" c".'
+        raise wrong(key, found, f"{str(error).capitalize()}. {remedy}") from None
+    header = rows.pop(0) if rows else []
     _check_header(header, path, key)
     ragged = [number for number, row in enumerate(rows, 1) if len(row) != len(header)]
     if ragged:
@@ -103,8 +111,10 @@ def _read_jsonl(path: Path, key: str) -> tuple[list[str], list[list[str | None]]
             continue
         try:
             record = json.loads(line)
+            json.dumps(record, ensure_ascii=False).encode()  # refuses half a character: \ud800
         except (ValueError, RecursionError):
-            raise wrong(key, f"{path.name}, line {number}", "Not JSON: one object a line.") from None
+            found = f"{path.name}, line {number}"
+            raise wrong(key, found, "Not JSON: one object a line.") from None
         if not isinstance(record, dict):
             raise wrong(key, f"{path.name}, line {number}", "Give one JSON object a line.")
         records.append(record)
@@ -120,7 +130,7 @@ def _read_parquet(path: Path, key: str) -> tuple[list[str], list[list[str | None
         table = pyarrow.parquet.read_table(path)
         columns = list(table.column_names)
         values = [table.column(name).to_pylist() for name in range(table.num_columns)]
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise wrong(key, path.name, f"The file cannot be read as parquet: {reason}.") from None
     _check_header(columns, path, key)
@@ -146,9 +156,7 @@ def normalise(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def check_columns(
-    table: pandas.DataFrame, wanted: dict[str, str], file: str
-) -> list[InputError]:
+def check_columns(table: pandas.DataFrame, wanted: dict[str, str], file: str) -> list[InputError]:
     """One error for each wanted column (pipeline key -> name) that the table lacks."""
     return [
         wrong(key, name, f"{file} has the columns {', '.join(map(str, table.columns))}.")

@@ -119,21 +119,26 @@ def train(
         for chosen in track(batches, title, len(batches)):
             rate = settings.learning_rate * schedule(step, total, settings.warmup)
             _set_rates(optimizer, multipliers, rate)
-            loss, right = _step(
-                model, optimizer, accelerator, rows, chosen, settings, device, step
-            )
+            loss, right = _step(model, optimizer, accelerator, rows, chosen, settings, device, step)
             loss_sum += loss * len(chosen)
             hits += right
             step += 1
         trained += time.monotonic() - started
         validation_loss, validation_accuracy = measure(model, validation, device, "validation")
         seen = Epoch(
-            "tune", number, loss_sum / len(rows), hits / len(rows),
-            validation_loss, validation_accuracy, rate, time.monotonic() - started,
+            "tune",
+            number,
+            loss_sum / len(rows),
+            hits / len(rows),
+            validation_loss,
+            validation_accuracy,
+            rate,
+            time.monotonic() - started,
         )
         history.append(seen)
         report(seen)
-        if not np.isfinite(seen.train_loss):
+        # The last step's harm shows in the validation loss only.
+        if not np.isfinite([seen.train_loss, seen.validation_loss]).all():
             raise FloatingPointError(_explain_divergence(number, settings.learning_rate))
         if best < 0 or seen.merit > history[best].merit:
             best, weights = len(history) - 1, _copy_weights(model)
@@ -243,6 +248,6 @@ def _restore_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
 
 def _explain_divergence(epoch: int, rate: float) -> str:
     return (
-        f"the training loss is not a number after epoch {epoch}: the training diverged at "
+        f"the loss is not a number after epoch {epoch}: the training diverged at "
         f"training.learning_rate {rate:g}. Lower it, for instance to {rate / 10:g}."
     )

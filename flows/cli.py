@@ -1,4 +1,4 @@
-"""The command line: `tunesmith COMMAND`. Heavy libraries are imported by the commands that need them."""
+"""The command line, `tunesmith COMMAND`: each command imports what it needs."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ Overrides = Annotated[
 ]
 
 
+def Port(help_text: str) -> Any:  # noqa: N802 - it stands where typer's classes stand
+    """An option that takes a port."""
+    return typer.Option(min=1, max=65535, help=help_text)
+
+
 def answer(as_json: bool, act: Callable[[], dict[str, Any]], say: Callable[[Any], str]) -> None:
     """Act, print the result for a person or a program, and end with the agreed exit code."""
     try:
@@ -36,7 +41,8 @@ def answer(as_json: bool, act: Callable[[], dict[str, Any]], say: Callable[[Any]
     except TunesmithError as error:
         fail(as_json, error, say)
     except KeyboardInterrupt:
-        fail(as_json, TunesmithError("interrupted: the same command goes on from what is kept"), say)
+        message = "interrupted: the same command goes on from what is kept"
+        fail(as_json, TunesmithError(message), say)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         fail(as_json, TunesmithError(f"{place}{error.strerror or error}"), say)
@@ -139,8 +145,8 @@ def schema() -> None:
 
 @app.command()
 def up(
-    prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of Prefect's UI.")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of MLflow's UI.")] = 5000,
+    prefect_port: Annotated[int, Port("Port of Prefect's UI.")] = 4200,
+    mlflow_port: Annotated[int, Port("Port of MLflow's UI.")] = 5000,
 ) -> None:
     """Start Prefect's server, MLflow's server, and a process that serves every pipeline."""
     from flows.serving import serve_all

@@ -12,6 +12,7 @@ from finetuning.errors import RefusedError
 from finetuning.pipelines import find_root
 from flows.environment import hush_libraries
 from flows.preparation import need_work
+from tasks.checking import validate
 from tasks.encoding import encode
 from tasks.evaluation import evaluate
 from tasks.planning import Work
@@ -20,7 +21,6 @@ from tasks.reporting import publish
 from tasks.snapshot import snapshot
 from tasks.stages import Outcome, fetch
 from tasks.training import train
-from tasks.checking import validate
 
 
 @flow(name="finetune", flow_run_name="{pipeline}", validate_parameters=True)

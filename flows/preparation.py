@@ -1,4 +1,4 @@
-"""From a pipeline's name to the work of a run: files read, data and base resolved, faults listed."""
+"""From a pipeline's name to the work of a run: data and base resolved, faults listed."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def recall_result(work: Work) -> dict[str, Any] | None:
         "status": "unchanged" if passed else "refused",
         "pipeline": work.pipeline.name,
         **facts,
-        "stages": {stage: same for stage in STAGES},
+        "stages": dict.fromkeys(STAGES, same),
     }
 
 

@@ -30,7 +30,9 @@ def validate(work: Work) -> Outcome:
     """Hold the data against its expectations; a critical one that fails stops the run."""
     outcome, entry = perform(work, "validate", lambda folder: _make(work, folder))
     if not entry.facts["success"]:
-        raise ValidationError(f"{entry.facts['failures']}\nThe whole report: {entry.folder}/index.html")
+        raise ValidationError(
+            f"{entry.facts['failures']}\nThe whole report: {entry.folder}/index.html"
+        )
     for warned in entry.facts["warned"]:
         get_run_logger().warning("data: %s", warned)
     return outcome

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas
 import torch
 from prefect import task
 from prefect.tasks import exponential_backoff
@@ -30,8 +31,6 @@ from tasks.stages import FIRST_DELAY, JITTER, RETRIES, Outcome, fetch, may_help,
 from tasks.training import MODEL, keep_features
 
 if TYPE_CHECKING:
-    import pandas
-
     from tasks.planning import Work
 
 WORST_ERRORS = 30
@@ -122,7 +121,8 @@ def tabulate_predictions(
     table["label"] = tested[columns.label]
     table["prediction"] = [labels[number] for number in predictions]
     table["score"] = probabilities.max(axis=1)
-    return table.loc[:, ~table.columns.duplicated()]
+    unique: pandas.DataFrame = table.loc[:, ~table.columns.duplicated()]
+    return unique
 
 
 def predict_baselines(work: Work, tested: pandas.DataFrame) -> list[Baseline]:
@@ -132,11 +132,14 @@ def predict_baselines(work: Work, tested: pandas.DataFrame) -> list[Baseline]:
         split: load_rows(encoded.folder / f"{split}.safetensors")
         for split in ("train", "validation", "test")
     }
-    texts = {split: _join_texts(work, _read_split(work, split)) for split in ("train", "validation")}
+    texts = {
+        split: _join_texts(work, _read_split(work, split)) for split in ("train", "validation")
+    }
     labels = {split: rows[split].labels for split in rows}
     fitted = {split: rows[split] for split in ("train", "validation")}
-    features = keep_features(work, "features", fitted)
-    features |= keep_features(work, "features-test", {"test": rows["test"]})
+    device = choose_device(work.pipeline.training.precision)
+    features = keep_features(work, "features", fitted, device)
+    features |= keep_features(work, "features-test", {"test": rows["test"]}, device)
     probe = fit_probe(
         features["train"],
         torch.from_numpy(labels["train"]),

@@ -22,7 +22,12 @@ STAGES = ("snapshot", "validate", "encode", "train", "evaluate", "register")
 # Config keys that shape a stage's output, the stages it reads, and the libraries it computes with.
 _CONFIG: dict[str, tuple[str, ...]] = {
     "snapshot": (
-        "problem", "data.path", "data.train", "data.validation", "data.test", "data.columns",
+        "problem",
+        "data.path",
+        "data.train",
+        "data.validation",
+        "data.test",
+        "data.columns",
         "data.slices",
     ),
     "validate": ("data.columns", "data.labels", "data.expectations"),
@@ -150,9 +155,7 @@ def _compare(kind: str, now: Mapping[str, Any], before: Mapping[str, Any]) -> li
     ]
 
 
-def _describe_files(
-    now: Mapping[str, str], before: Mapping[str, str], changed: list[str]
-) -> str:
+def _describe_files(now: Mapping[str, str], before: Mapping[str, str], changed: list[str]) -> str:
     verbs = [
         f"{name} {'added' if name not in before else 'removed' if name not in now else 'changed'}"
         for name in changed

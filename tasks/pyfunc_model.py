@@ -43,15 +43,16 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow
             A table with label and score, in the rows' order.
         """
         import numpy
+
         from finetuning.devices import choose_device
         from finetuning.evaluation import compute_probabilities
         from finetuning.probing import compute_logits
         from finetuning.problems.text_classification import encode
 
         table = pandas.DataFrame(model_input)
-        texts = table[self.columns["text"]].fillna("").astype(str).tolist()
+        texts = _read(table, self.columns["text"])
         pair = self.columns.get("text_pair")
-        pairs = None if pair is None else table[pair].fillna("").astype(str).tolist()
+        pairs = None if pair is None else _read(table, pair)
         labels = numpy.full(len(texts), -1, numpy.int64)
         rows = encode(self.tokenizer, texts, pairs, labels, self.description["max_length"])
         logits = compute_logits(self.model, rows, choose_device("fp32"))
@@ -61,6 +62,10 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow
             {"label": names[probabilities.argmax(axis=1)], "score": probabilities.max(axis=1)},
             index=table.index,
         )
+
+
+def _read(table: pandas.DataFrame, column: str) -> list[str]:
+    return [str(cell) for cell in table[column].fillna("")]
 
 
 mlflow.models.set_model(TextClassifier())

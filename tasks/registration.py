@@ -9,8 +9,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import finetuning
 from filelock import FileLock
+from prefect import task
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.tasks import exponential_backoff
+
+import finetuning
 from finetuning.digests import digest_value
 from finetuning.gate import judge
 from finetuning.lineage import (
@@ -21,11 +26,6 @@ from finetuning.lineage import (
     list_obstacles,
 )
 from finetuning.pipelines import flatten
-from prefect import task
-from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
-from prefect.tasks import exponential_backoff
-
 from tasks.evaluation import EVALUATION, PREDICTIONS, read_test_rows
 from tasks.registry import (
     CHALLENGER,

@@ -18,7 +18,8 @@ def read_commit(root: Path) -> Commit:
     if not status.strip():
         return Commit(sha.decode().strip(), dirty=False, difference=None)
     difference = status + (_ask(root, "diff", "--binary", "HEAD") or b"")
-    return Commit(sha.decode().strip(), dirty=True, difference=hashlib.sha256(difference).hexdigest())
+    digest = hashlib.sha256(difference).hexdigest()
+    return Commit(sha.decode().strip(), dirty=True, difference=digest)
 
 
 def _ask(root: Path, *words: str) -> bytes | None:

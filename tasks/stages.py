@@ -13,8 +13,7 @@ from tasks.planning import remember
 
 if TYPE_CHECKING:
     from prefect import Task
-    from prefect.client.schemas.objects import TaskRun
-    from prefect.states import State
+    from prefect.client.schemas.objects import State, TaskRun
 
     from finetuning.store import Entry
     from tasks.planning import Work
@@ -88,6 +87,6 @@ def may_help(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
         state.result()
     except NEVER_RETRIED:
         return False
-    except Exception:  # noqa: BLE001 - whatever else failed may be the network or the disk
+    except Exception:  # whatever else failed may be the network or the disk
         return True
     return False

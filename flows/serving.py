@@ -1,0 +1,299 @@
+"""`tunesmith up`: both servers, and a process that serves every pipeline, watched over as one.
+
+Everything listens on this machine alone. What is started here inherits a mark in its environment,
+so that at the end the flow runs, which Prefect puts into sessions of their own, are found too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import ProxyHandler, build_opener
+
+from finetuning.errors import Fault, InputError, TunesmithError
+from finetuning.pipelines import find_pipeline, list_pipelines, load_pipeline
+from flows.environment import prepare_environment
+from tasks.planning import STATE
+from tasks.registry import ARTIFACTS, find_tracking_uri
+
+if TYPE_CHECKING:
+    from prefect.runner import Runner
+
+HOST = "127.0.0.1"
+MARK = "TUNESMITH_UP"
+STARTING = 120.0  # seconds that a server may take until it answers
+STOPPING = 10.0  # seconds between asking a process to end and ending it
+LONGEST_WAIT = 60.0  # seconds before a part that dies again and again is started again
+LOOKING = 2.0  # seconds between two looks at the pipelines' files
+THEIRS = ("schedules", "paused", "parameters", "concurrency_limit", "concurrency_options")
+AT_ONCE = 1  # flow runs; the others wait, for two trainings on one machine slow each other down
+
+
+@dataclass
+class Part:
+    """One of the processes, and what is needed to start it again."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    log: Path | None = None
+    health: str | None = None
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    failures: int = 0
+    due: float = 0.0  # when it is to be started again
+
+
+def serve_all(root: Path, prefect_port: int, mlflow_port: int) -> dict[str, Any]:
+    """Run both servers and the serving process until told to stop."""
+    prepare_environment(root)
+    mark = uuid.uuid4().hex
+    servers, serving = plan_parts(root, prefect_port, mlflow_port, mark)
+    ports = (("--prefect-port", prefect_port), ("--mlflow-port", mlflow_port))
+    check_ports(dict(ports[: len(servers)]))
+    parts = list(servers)
+    with watch_signals() as stop:
+        try:
+            for part in servers:
+                start(part, root)
+            for part in servers:
+                await_health(part, stop)
+            if not stop.is_set():
+                start(serving, root)
+                parts.append(serving)
+                own = f"http://{HOST}:{mlflow_port}" if len(servers) > 1 else None
+                tell(f"Prefect: http://{HOST}:{prefect_port}")
+                tell(f"MLflow:  {own or find_tracking_uri(root)}")
+                tell(f"Logs:    {root / STATE / 'logs'}   (Ctrl-C stops everything)")
+            while not stop.wait(0.5):
+                for part in parts:
+                    revive(part, root)
+        finally:
+            stop_all(parts, mark)
+    return {"status": "stopped", "message": "Everything that was started here has stopped."}
+
+
+def plan_parts(
+    root: Path, prefect_port: int, mlflow_port: int, mark: str
+) -> tuple[list[Part], Part]:
+    """The servers, and the process that serves the pipelines once they answer."""
+    environment = {**os.environ, MARK: mark, "PYTHONUNBUFFERED": "1"}
+    for name in ("NO_PROXY", "no_proxy"):
+        environment[name] = f"{environment.get(name, '')},{HOST},localhost".lstrip(",")
+    server = {key: value for key, value in environment.items() if key != "PREFECT_API_URL"}
+    logs, python, bound = root / STATE / "logs", [sys.executable, "-m"], ["--host", HOST, "--port"]
+    prefect = Part(
+        "Prefect",
+        [*python, "prefect", "server", "start", *bound, str(prefect_port)],
+        {**server, "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"},
+        logs / "prefect.log",
+        f"http://{HOST}:{prefect_port}/api/health",
+    )
+    serving = Part(
+        "the serving process",
+        [*python, "flows.serving"],
+        {**environment, "PREFECT_API_URL": f"http://{HOST}:{prefect_port}/api"},
+    )
+    store = find_tracking_uri(root)
+    if store.startswith(("http://", "https://")):
+        return [prefect], serving  # there is a tracking server already
+    (root / ARTIFACTS).mkdir(parents=True, exist_ok=True)
+    mlflow = Part(
+        "MLflow",
+        [*python, "mlflow", "server", *bound, str(mlflow_port), "--workers", "1",
+         "--backend-store-uri", store,
+         # As the runs write it: one folder, whether a run comes through the server or not.
+         "--default-artifact-root", (root / ARTIFACTS).as_uri()],
+        {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **server},
+        logs / "mlflow.log",
+        f"http://{HOST}:{mlflow_port}/health",
+    )  # fmt: skip
+    return [prefect, mlflow], serving
+
+
+def check_ports(ports: dict[str, int]) -> None:
+    """Refuse ports that something else listens on, or that are given twice, by their options."""
+    faults, probes = [], [socket.socket() for _ in ports]
+    for probe, (option, port) in zip(probes, ports.items(), strict=True):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+            probe.listen()
+        except OSError as error:
+            found = f"port {port}, which cannot be used ({error.strerror})"
+            faults.append(Fault(option, found, f"Choose another one with {option}."))
+    for probe in probes:
+        probe.close()
+    if faults:
+        raise InputError(faults)
+
+
+@contextmanager
+def watch_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C, SIGTERM or a closed terminal sets, instead of ending the process."""
+    stop = threading.Event()
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    former = {number: signal.signal(number, lambda *_: stop.set()) for number in wanted}
+    try:
+        yield stop
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def tell(text: str) -> None:
+    """Tell whoever watches."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def start(part: Part, root: Path) -> None:
+    """Start a part in a session of its own, its output in its log or else on our own."""
+    if part.log is not None:
+        part.log.parent.mkdir(parents=True, exist_ok=True)
+    mode = "ab" if part.failures else "wb"
+    with part.log.open(mode) if part.log else nullcontext(sys.stderr.buffer) as output:
+        part.process = subprocess.Popen(
+            part.command,
+            cwd=root,
+            env=part.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    part.started, part.due = time.monotonic(), 0.0
+
+
+def await_health(part: Part, stop: threading.Event) -> None:
+    """Wait until a server answers; where it does not, say so with the end of its log."""
+    opener = build_opener(ProxyHandler({}))
+    while part.process is not None and part.health is not None and not stop.wait(0.2):
+        ended = part.process.poll()
+        if ended is not None or time.monotonic() - part.started > STARTING:
+            reason = "does not answer" if ended is None else f"ended with code {ended}"
+            lines = part.log.read_text("utf-8", "replace").splitlines() if part.log else []
+            last = "\n".join(lines[-10:])
+            raise TunesmithError(f"{part.name} {reason}. The end of {part.log}:\n{last}")
+        with suppress(OSError), opener.open(part.health, timeout=5) as answer:
+            if answer.status == 200:
+                return
+
+
+def revive(part: Part, root: Path) -> None:
+    """Start a part again that has died; after each failure later."""
+    if part.process is not None and part.process.poll() is not None:
+        lived = time.monotonic() - part.started
+        part.failures = 1 if lived > LONGEST_WAIT else part.failures + 1
+        wait = min(2.0**part.failures, LONGEST_WAIT)
+        tell(f"{part.name} ended with code {part.process.returncode}: again in {wait:.0f} s")
+        end_group(part.process.pid, signal.SIGKILL)
+        part.process, part.due = None, time.monotonic() + wait
+    elif part.process is None and time.monotonic() >= part.due:
+        start(part, root)
+
+
+def end_group(group: int, number: signal.Signals) -> None:
+    """Send a signal to a process group that may have gone already."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def stop_all(parts: list[Part], mark: str) -> None:
+    """Stop what was started: the last first, so that flow runs can still tell the server."""
+    for part in reversed(parts):
+        if part.process is None:
+            continue
+        end_group(part.process.pid, signal.SIGTERM)
+        try:
+            part.process.wait(STOPPING)
+        except subprocess.TimeoutExpired:
+            end_group(part.process.pid, signal.SIGKILL)
+            part.process.wait()
+    left = find_marked(mark)
+    for number, patience in ((signal.SIGTERM, STOPPING), (signal.SIGKILL, STOPPING)):
+        for process in left:
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
+        until = time.monotonic() + patience
+        while (left := find_marked(mark)) and time.monotonic() < until:
+            time.sleep(0.1)
+
+
+def find_marked(mark: str) -> list[int]:
+    """Processes that were started here, directly or not, and still run."""
+    import psutil  # type: ignore[import-untyped]
+
+    found: list[int] = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            found += [process.pid] if process.environ().get(MARK) == mark else []
+    return found
+
+
+async def serve_pipelines(root: Path) -> None:
+    """Serve every pipeline file as a deployment; new and edited files are taken up as they come."""
+    from prefect.runner import Runner
+
+    # A schedule that someone set in the UI is theirs: it is not paused when this process ends.
+    runner = Runner(name="tunesmith", pause_on_shutdown=False, limit=AT_ONCE)
+    known: dict[str, float] = {}
+    await deploy_changed(root, runner, known)
+
+    async def look() -> None:
+        parent = os.getppid()
+        while os.getppid() == parent:
+            await asyncio.sleep(LOOKING)
+            await deploy_changed(root, runner, known)
+        os.kill(os.getpid(), signal.SIGTERM)  # nobody watches over this process any more
+
+    looking = asyncio.create_task(look())
+    try:
+        await runner.start()
+    finally:
+        looking.cancel()
+
+
+async def deploy_changed(root: Path, runner: Runner, known: dict[str, float]) -> None:
+    """Register the deployments of pipeline files that are new or edited since they were `known`."""
+    from prefect.types.entrypoint import EntrypointType
+
+    from flows.finetune import finetune
+
+    for name in list_pipelines(root):
+        try:
+            path = find_pipeline(root, name)
+            if known.get(name) == (modified := path.stat().st_mtime):
+                continue
+            known[name] = modified
+            pipeline = load_pipeline(path)
+        except (InputError, OSError) as error:
+            tell(f"{name} is not served: {error}")
+            continue
+        deployment = await finetune.ato_deployment(
+            name,
+            parameters={"pipeline": name},
+            tags=["tunesmith", pipeline.problem],
+            description=f"{pipeline.problem}: {pipeline.model.base} on {pipeline.data.path}",
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )
+        # What is not set is left as it is: schedules and the rest are the user's, set in the UI.
+        deployment.model_fields_set.difference_update(THEIRS)
+        await runner.aadd_deployment(deployment)
+        tell(f"served: finetune/{name}")
+
+
+if __name__ == "__main__":
+    prepare_environment(Path.cwd())
+    asyncio.run(serve_pipelines(Path.cwd()))

@@ -1,0 +1,125 @@
+"""Snapshots: all tables in one, every row numbered, split and traceable."""
+
+import pytest
+
+from finetuning.config import Data
+from finetuning.errors import InputError
+from finetuning.snapshots import digest_rows, take_snapshot
+from finetuning.splits import digest_text
+
+ROWS = "".join(f"text {number},{'ab'[number % 2]}\n" for number in range(20))
+
+
+def take(folder, files, **settings):
+    """A snapshot of these files with these settings of `data`."""
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    return take_snapshot(folder, Data.model_validate({"path": "data/x", **settings}))
+
+
+def faults_of(folder, files, **settings):
+    """What is wrong: (key, found), in order."""
+    with pytest.raises(InputError) as caught:
+        take(folder, files, **settings)
+    return [(fault.key, fault.found) for fault in caught.value.faults]
+
+
+def test_rows_are_numbered_within_their_file(tmp_path):
+    """Data rows count from one, in the file's order, whatever split they get."""
+    files = {"train.csv": f"text,label\n{ROWS}", "test.csv": "label,text\na,x\n\nb,y\n"}
+    rows = take(tmp_path, files, test="test.csv")
+    assert list(rows.columns) == ["file", "row", "split", "key", "text", "label"]
+    train, test = rows[rows["file"] == "train.csv"], rows[rows["file"] == "test.csv"]
+    assert train["row"].tolist() == list(range(1, 21))
+    assert train["text"].tolist() == [f"text {number}" for number in range(20)]
+    assert test[["row", "split", "text", "label"]].to_numpy().tolist() == [
+        [1, "test", "x", "a"], [2, "test", "y", "b"],
+    ]  # fmt: skip
+    assert rows["key"].tolist() == [digest_text(text) for text in rows["text"]]
+    assert train["split"].value_counts().to_dict() == {"train": 18, "validation": 2}
+
+
+def test_missing_columns_of_all_files_are_listed_at_once(tmp_path):
+    """Three files, five faults, each with the columns that its file has."""
+    files = {
+        "train.csv": "txt,label\na,b\n",
+        "dev.tsv": "text\tlbl\na\tb\n",
+        "test.jsonl": '{"txt": "a", "lbl": "b"}\n',
+    }
+    with pytest.raises(InputError) as caught:
+        take(tmp_path, files, validation="dev.tsv", test="test.jsonl", slices=["source"])
+    assert [str(fault) for fault in caught.value.faults] == [
+        "data.columns.text: found 'text'. train.csv has the columns txt, label.",
+        "data.columns.label: found 'label'. dev.tsv has the columns text, lbl.",
+        "data.columns.text: found 'text'. test.jsonl has the columns txt, lbl.",
+        "data.columns.label: found 'label'. test.jsonl has the columns txt, lbl.",
+        "data.slices[0]: found 'source'. test.jsonl has the columns txt, lbl.",
+    ]
+
+
+def test_unreadable_and_missing_files_are_listed_together(tmp_path):
+    """A missing file does not hide that another is empty and a third lacks a column."""
+    files = {"train.csv": "", "test.csv": "text\na\n"}
+    faults = faults_of(tmp_path, files, validation="dev.csv", test="test.csv")
+    assert [key for key, _ in faults] == ["data.train", "data.validation", "data.columns.label"]
+
+
+@pytest.mark.parametrize("name", ["file", "row", "split", "key"])
+def test_reserved_names_cannot_be_used(tmp_path, name):
+    """A column that the snapshot adds itself cannot be text, label or slice."""
+    files = {"train.csv": f"text,label,{name}\na,b,c\n"}
+    assert faults_of(tmp_path, files, columns={"label": name}) == [
+        ("data.columns.label", f"'{name}'")
+    ]
+    assert faults_of(tmp_path, files, slices=[name]) == [("data.slices[0]", f"'{name}'")]
+
+
+def test_unused_columns_with_reserved_names_are_dropped(tmp_path):
+    """The user's own `row` and `split` do not stand in the way."""
+    lines = "".join(f"9,x,{line}\n" for line in ROWS.splitlines())
+    rows = take(tmp_path, {"train.csv": f"row,split,text,label\n{lines}"})
+    assert rows["row"].tolist() == list(range(1, 21))
+    assert set(rows["split"]) == {"train", "validation", "test"}
+
+
+def test_a_user_column_may_be_called_label(tmp_path):
+    """Even where another column is the label."""
+    lines = "".join(f"{line},mine\n" for line in ROWS.splitlines())
+    files = {"train.csv": f"text,mood,label\n{lines}"}
+    rows = take(tmp_path, files, columns={"label": "mood"})
+    assert set(rows["label"]) == {"mine"}
+    assert set(rows["mood"]) == {"a", "b"}
+
+
+def test_a_column_that_one_file_lacks_is_none_there(tmp_path):
+    """Text or None, never NaN."""
+    files = {"train.csv": f"text,label\n{ROWS}", "test.csv": "text,label,source\nx,a,web\n"}
+    rows = take(tmp_path, files, test="test.csv", slices=["source"])
+    assert rows["source"].tolist() == [None] * 20 + ["web"]
+
+
+def test_pairs_are_keyed_by_both_texts(tmp_path):
+    """The same first text with another second one is another group."""
+    content = "a,b,label\nx,1,p\nx,2,p\nX,1,q\n"
+    rows = take(tmp_path, {"train.csv": content}, columns={"text": "a", "text_pair": "b"})
+    assert rows["key"].tolist() == [digest_text("x", "1"), digest_text("x", "2"), rows["key"][0]]
+
+
+@pytest.mark.parametrize("name", ["../other.csv", "sub/../../other.csv", "/other.csv"])
+def test_files_outside_the_folder_are_refused(tmp_path, name):
+    """They are in no data version: a change in them would not be seen."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "other.csv").write_text(f"text,label\n{ROWS}")
+    assert faults_of(tmp_path / "data", {}, train=name) == [("data.train", repr(name))]
+
+
+def test_digests_are_of_each_split_s_texts_and_labels(tmp_path):
+    """A changed test label changes the test digest only; an unused column changes none."""
+    train, test = f"text,label\n{ROWS}", "text,label,note\nx,a,n\ny,b,n\n"
+    data = Data.model_validate({"path": "data/x", "test": "test.csv"})
+    before, noted, labelled = (
+        digest_rows(take(tmp_path, {"train.csv": train, "test.csv": each}, test="test.csv"), data)
+        for each in (test, test.replace("n\n", "m\n"), test.replace("y,b", "y,a"))
+    )
+    assert noted == before
+    assert [name for name in before if before[name] != labelled[name]] == ["test"]

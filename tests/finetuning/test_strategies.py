@@ -1,0 +1,87 @@
+"""Strategies: every table against one written by hand."""
+
+import pytest
+
+from finetuning.config import Strategy
+from finetuning.errors import InputError
+from finetuning.strategies import begins_with_probe, tabulate
+
+
+def strategy(kind, **fields):
+    """A strategy as the pipeline file would give it."""
+    return Strategy.model_validate({"kind": kind, **fields})
+
+
+@pytest.mark.parametrize("kind", ["full", "scratch", "probe-then-tune"])
+def test_everything_trains_at_full_pace(kind):
+    """Strategies without a schedule are ones in every epoch and group."""
+    assert tabulate(strategy(kind), 2, 4) == ((1, 1, 1, 1), (1, 1, 1, 1))
+
+
+def test_head_needs_no_epochs():
+    """A head on frozen features is fitted outside the table, which is empty."""
+    assert tabulate(strategy("head"), 5, 4) == ()
+
+
+def test_freeze():
+    """The lowest groups stay at 0 in every epoch."""
+    assert tabulate(strategy("freeze", groups=2), 3, 4) == ((0, 0, 1, 1),) * 3
+    assert tabulate(strategy("freeze", groups=0), 1, 3) == ((1, 1, 1),)
+    assert tabulate(strategy("freeze", groups=3), 1, 4) == ((0, 0, 0, 1),)
+
+
+def test_gradual():
+    """One more group thaws an epoch, from the top, until all train."""
+    assert tabulate(strategy("gradual"), 5, 4) == (
+        (0, 0, 0, 1),
+        (0, 0, 1, 1),
+        (0, 1, 1, 1),
+        (1, 1, 1, 1),
+        (1, 1, 1, 1),
+    )
+
+
+def test_gradual_times_groups():
+    """Gradual thawing stops at the groups that stay frozen."""
+    assert tabulate(strategy("gradual", groups=2), 4, 4) == (
+        (0, 0, 0, 1),
+        (0, 0, 1, 1),
+        (0, 0, 1, 1),
+        (0, 0, 1, 1),
+    )
+
+
+def test_discriminative():
+    """The rate falls by the factor a group downwards; the head has the full rate."""
+    (row,) = tabulate(strategy("discriminative", decay=0.5), 1, 4)
+    assert row == (0.125, 0.25, 0.5, 1.0)
+    (usual,) = tabulate(strategy("discriminative"), 1, 3)
+    assert usual == pytest.approx((0.9025, 0.95, 1.0))
+
+
+def test_discriminative_times_groups():
+    """Frozen groups are 0; the others keep their depth's pace."""
+    table = tabulate(strategy("discriminative", decay=0.5, groups=1), 2, 3)
+    assert table == ((0, 0.5, 1), (0, 0.5, 1))
+
+
+def test_probe_then_tune_times_groups():
+    """The tuning half can leave groups frozen too."""
+    assert tabulate(strategy("probe-then-tune", groups=1), 1, 3) == ((0, 1, 1),)
+
+
+@pytest.mark.parametrize("kind", ["freeze", "gradual", "discriminative", "full", "probe-then-tune"])
+@pytest.mark.parametrize("groups", [4, 9])
+def test_no_group_left(kind, groups):
+    """Freezing every group is refused, with the number of groups in the remedy."""
+    with pytest.raises(InputError, match=r"strategy\.groups: found \d.*4 groups"):
+        tabulate(strategy(kind, groups=groups), 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "probed"),
+    [("head", True), ("probe-then-tune", True), ("full", False), ("gradual", False)],
+)
+def test_begins_with_probe(kind, probed):
+    """Two strategies fit the head on frozen features first."""
+    assert begins_with_probe(strategy(kind)) is probed
