@@ -158,14 +158,6 @@ class Training(Section):
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything that is drawn.")
 
 
-class SliceLimit(Section):
-    """What the gate holds every slice to."""
-
-    max_drop: float | None = Field(
-        None, ge=0, le=1, description="How far a slice may fall below the champion's."
-    )
-
-
 class Gate(Section):
     """What a model must show before it is registered as a candidate for promotion."""
 
@@ -173,19 +165,10 @@ class Gate(Section):
     minimum: float = Field(
         0.0, ge=0, le=1, description="Absolute floor of the metric, also for the first model."
     )
-    against_champion: Literal["not_worse", "better"] = Field(
-        "not_worse", description="What a candidate must show against the champion."
-    )
-    margin: float = Field(
-        0.005, ge=0, le=1, description="not_worse: how much worse still counts as not worse."
-    )
-    alpha: float = Field(0.05, gt=0, lt=0.5, description="Accepted rate of wrong promotions.")
-    slices: SliceLimit = Field(
-        default_factory=lambda: SliceLimit.model_validate({}),
-        description="Limits that hold for every slice.",
-    )
     promote: Literal["manual", "auto"] = Field(
-        "manual", description="auto makes a model that passed the champion at once."
+        "manual",
+        description="auto makes a model that reaches the floor the champion at once; "
+        "manual leaves it waiting as challenger.",
     )
 
 

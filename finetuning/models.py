@@ -82,8 +82,9 @@ def pool(hidden: Tensor, attention_mask: Tensor, pooling: Pooling) -> Tensor:
 
 
 def choose_pooling(folder: Path, config: Any) -> Pooling:
-    """The base model's own pooling: what its sentence-transformers files say; else the last token
-    of a decoder, or the mean of an encoder.
+    """The base model's own pooling, as its sentence-transformers files say.
+
+    Without such files it is the last token of a decoder, and the mean of an encoder.
     """
     try:
         modules = json.loads((folder / "modules.json").read_text("utf-8"))

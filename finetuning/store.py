@@ -11,6 +11,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,14 @@ class Store:
         if kept is None:
             raise OSError(f"the store entry {folder} could not be read back")
         return kept
+
+    def discard(self, stage: str, digest: str) -> None:
+        """Drop an entry that speaks of something which is no more."""
+        folder = self.root / stage / digest
+        gone = folder.with_name(f".{digest[:16]}.{uuid.uuid4().hex[:8]}.tmp")
+        with suppress(FileNotFoundError):
+            os.rename(folder, gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
     def _move(self, temporary: Path, folder: Path) -> None:
         try:

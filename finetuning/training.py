@@ -81,7 +81,7 @@ def train(
     settings: Training,
     device: Device,
     before: tuple[Epoch, ...] = (),
-    report: Callable[[Epoch], None] = lambda epoch: None,
+    report: Callable[[Epoch], None] | None = None,
 ) -> Result:
     """Carry a strategy's table out; the model ends with the best epoch's weights.
 
@@ -105,38 +105,24 @@ def train(
     groups = layer_groups(model)
     optimizer = make_optimizer(model, groups, settings.weight_decay)
     model, optimizer = accelerator.prepare(model, optimizer)
+    steps_an_epoch = -(-len(rows) // settings.batch_size)
+    total = steps_an_epoch * len(table)
+    loop = _Loop(model, optimizer, accelerator, rows, settings, device, total)
     history = list(before)
     best = max(range(len(history)), key=lambda index: history[index].merit, default=-1)
-    weights = _copy_weights(model)
-    steps_an_epoch = -(-len(rows) // settings.batch_size)
-    total, step, began, trained = steps_an_epoch * len(table), 0, time.monotonic(), 0.0
+    weights, trained, steps = _copy_weights(model), 0.0, 0
     for number, multipliers in enumerate(table, 1):
         started = time.monotonic()
         freeze(model, groups, multipliers)
-        batches = shuffle_by_length(rows.lengths, settings.batch_size, settings.seed, number)
-        loss_sum = hits = 0.0
-        title = f"epoch {number}/{len(table)}"
-        for chosen in track(batches, title, len(batches)):
-            rate = settings.learning_rate * schedule(step, total, settings.warmup)
-            _set_rates(optimizer, multipliers, rate)
-            loss, right = _step(model, optimizer, accelerator, rows, chosen, settings, device, step)
-            loss_sum += loss * len(chosen)
-            hits += right
-            step += 1
+        loss, accuracy, rate = _run_epoch(loop, multipliers, number, len(table), steps)
+        steps += steps_an_epoch
         trained += time.monotonic() - started
-        validation_loss, validation_accuracy = measure(model, validation, device, "validation")
-        seen = Epoch(
-            "tune",
-            number,
-            loss_sum / len(rows),
-            hits / len(rows),
-            validation_loss,
-            validation_accuracy,
-            rate,
-            time.monotonic() - started,
-        )
+        checked = measure(model, validation, device, "validation")
+        seconds = time.monotonic() - started
+        seen = Epoch("tune", number, loss, accuracy, *checked, rate, seconds)
         history.append(seen)
-        report(seen)
+        if report is not None:
+            report(seen)
         # The last step's harm shows in the validation loss only.
         if not np.isfinite([seen.train_loss, seen.validation_loss]).all():
             raise FloatingPointError(_explain_divergence(number, settings.learning_rate))
@@ -145,36 +131,57 @@ def train(
         elif _is_over(history, best, settings.early_stopping):
             break
     _restore_weights(model, weights)
-    speed = len(rows) * (step / steps_an_epoch) / trained if trained else 0.0
-    return Result(tuple(history), best, step, speed)
+    speed = len(rows) * (steps / steps_an_epoch) / trained if trained else 0.0
+    return Result(tuple(history), best, steps, speed)
 
 
-def _step(
-    model: Classifier,
-    optimizer: torch.optim.Optimizer,
-    accelerator: Any,
-    rows: EncodedRows,
-    chosen: np.ndarray,
-    settings: Training,
-    device: Device,
-    step: int,
-) -> tuple[float, int]:
+@dataclass(frozen=True)
+class _Loop:
+    """What stays the same from step to step."""
+
+    model: Classifier
+    optimizer: torch.optim.Optimizer
+    accelerator: Any
+    rows: EncodedRows
+    settings: Training
+    device: Device
+    total: int  # steps of the whole table
+
+
+def _run_epoch(
+    loop: _Loop, multipliers: tuple[float, ...], number: int, epochs: int, step: int
+) -> tuple[float, float, float]:
+    """One pass over the rows: mean loss, accuracy, and the last step's learning rate."""
+    settings, rows = loop.settings, loop.rows
+    batches = shuffle_by_length(rows.lengths, settings.batch_size, settings.seed, number)
+    loss_sum = hits = rate = 0.0
+    for chosen in track(batches, f"epoch {number}/{epochs}", len(batches)):
+        rate = settings.learning_rate * schedule(step, loop.total, settings.warmup)
+        _set_rates(loop.optimizer, multipliers, rate)
+        loss, right = _step(loop, chosen, step)
+        loss_sum += loss * len(chosen)
+        hits += right
+        step += 1
+    return loss_sum / len(rows), hits / len(rows), rate
+
+
+def _step(loop: _Loop, chosen: np.ndarray, step: int) -> tuple[float, int]:
     """One optimizer step; its loss and the number of rows it got right."""
+    settings, model, place = loop.settings, loop.model, loop.accelerator.device
+    # A step's draws depend on the seed and its number alone, not on what ran before it.
     torch.manual_seed(settings.seed * 1_000_003 + step)
     model.train()
-    batch = {name: value.to(accelerator.device) for name, value in collate(rows, chosen).items()}
-    labels = torch.from_numpy(rows.labels[chosen]).to(accelerator.device)
-    with computing(device):
+    batch = {name: value.to(place) for name, value in collate(loop.rows, chosen).items()}
+    labels = torch.from_numpy(loop.rows.labels[chosen]).to(place)
+    with computing(loop.device):
         logits = model(**batch)
     logits = logits.float()
     loss = functional.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
-    accelerator.backward(loss)
-    accelerator.clip_grad_norm_(
-        [parameter for parameter in model.parameters() if parameter.grad is not None],
-        LARGEST_GRADIENT,
-    )
-    optimizer.step()
-    optimizer.zero_grad()
+    loop.accelerator.backward(loss)
+    learning = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    loop.accelerator.clip_grad_norm_(learning, LARGEST_GRADIENT)
+    loop.optimizer.step()
+    loop.optimizer.zero_grad()
     return loss.item(), int((logits.argmax(dim=1) == labels).sum().item())
 
 

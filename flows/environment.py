@@ -48,16 +48,16 @@ def prepare_environment(root: Path, quiet: bool = False) -> None:
         os.environ.setdefault(name, value)
     if quiet:
         os.environ[QUIET] = "1"
-    logging.getLogger("prefect.flow_runs").addFilter(hide_expected)
-    logging.getLogger("prefect.task_runs").addFilter(hide_expected)
 
 
 def hush_libraries() -> None:
-    """Silence what the libraries say that no user of this project can act on."""
+    """Silence what the libraries say that no user of this project can act on, in every flow."""
     warnings.filterwarnings("ignore", module=r"mlflow\..*")
     warnings.filterwarnings("ignore", message=r".*Add type hints to the `predict` method.*")
     for name in ("mlflow", "alembic", "great_expectations"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(hide_expected)
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()

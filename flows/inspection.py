@@ -85,12 +85,11 @@ def compare_work(root: Path, name: str, versions: list[Version]) -> tuple[str, s
     if not locate(root, pipeline.data.path).exists():
         remedy = f"It is not here. `dvc pull {pipeline.data.path}` or `tunesmith run` brings it."
         raise wrong("data.path", pipeline.data.path, remedy)
-    data = resolve(root, pipeline.data.path)
     model = pipeline.model
     base = find_base(model.base, model.revision, root, root / STATE / "digests.json")
     if base is None:
         return "unknown", f"the base model {model.base} is not at hand here"
-    work = plan(root, pipeline, data, base)
+    work = plan(root, pipeline, resolve(root, pipeline.data.path), base)
     key = work.plans["register"].key
     if any(version.digest == key for version in versions):
         return "up to date", "nothing changed"
@@ -277,16 +276,15 @@ def _fetch_record(client: MlflowClient, version: Any) -> dict[str, Any]:
                 return record
         except (MlflowException, OSError, ValueError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    name = f"{version.name}/{version.version}"
     found = f"no record with run {version.run_id or '(none)'} ({reason})"
     remedy = f"Bring the artifacts of that run back, or run again: tunesmith run {version.name}"
-    raise InputError([Fault(f"{name}, lineage.json", found, remedy)])
+    raise InputError([Fault(f"{version.name}/{version.version}, lineage.json", found, remedy)])
 
 
 def describe_lineage(result: dict[str, Any]) -> str:
     """The record as aligned lines for people; the modules' digests stand in the JSON."""
     aliases = ", ".join(result["aliases"]) or "no alias"
-    head = f"{result.get('pipeline', 'model')}, version {result['model_version']} ({aliases})"
+    lines = [f"{result.get('pipeline', 'model')}, version {result['model_version']} ({aliases})"]
     left_out = ("pipeline", "model_version", "aliases", "code", "tags", "validation", "verdict")
     shown = {key: value for key, value in result.items() if key not in left_out}
     verdict, validation = result.get("verdict") or {}, result.get("validation") or {}
@@ -294,7 +292,6 @@ def describe_lineage(result: dict[str, Any]) -> str:
     shown["validation"] = {key: validation.get(key) for key in ("critical_failures", "warnings")}
     flat = {key: value for key, value in flatten(shown).items() if value not in (None, "", [], {})}
     width = max(map(len, flat), default=0)
-    lines = [head]
     for key, value in flat.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         lines.append(f"  {key:<{width}}  {text}")

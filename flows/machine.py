@@ -31,15 +31,18 @@ MARKS = {"ok": "✓", "warning": "!", "problem": "✗"}
 
 
 def say(name: str, status: Status, found: str, remedy: str = "") -> Check:
+    """One finding of a check."""
     return {"name": name, "status": status, "found": found, "remedy": remedy}
 
 
 def check_python() -> Iterator[Check]:
+    """Whether this Python is new enough."""
     remedy = "" if sys.version_info >= (3, 11) else "Install Python 3.11 or newer."
     yield say("python", "problem" if remedy else "ok", platform.python_version(), remedy)
 
 
 def check_packages() -> Iterator[Check]:
+    """Whether the packages are there, in the versions that work together."""
     from packaging.requirements import Requirement
 
     if _find_version(PROJECT) is None:
@@ -67,6 +70,7 @@ def _find_version(package: str) -> str | None:
 
 
 def check_device() -> Iterator[Check]:
+    """What the machine computes on."""
     import torch
 
     from finetuning.devices import choose_device
@@ -86,6 +90,7 @@ def check_device() -> Iterator[Check]:
 
 
 def check_folders(root: Path) -> Iterator[Check]:
+    """Whether the project's folders can be written to."""
     for folder in (STATE, Path(DATABASE).parent.as_posix(), DATA):
         place = root / folder
         if place.exists() and not place.is_dir():
@@ -104,6 +109,7 @@ def check_folders(root: Path) -> Iterator[Check]:
 
 
 def check_disk(root: Path) -> Iterator[Check]:
+    """Whether there is room on the disk."""
     free = shutil.disk_usage(root).free
     found = f"{free / 2**30:.1f} GiB free"
     remedy = f"Checkpoints and models need room: free some, or remove old entries of {STATE}/store."
@@ -112,6 +118,7 @@ def check_disk(root: Path) -> Iterator[Check]:
 
 
 def check_ports() -> Iterator[Check]:
+    """Whether the servers' ports are free."""
     for port, whose in ((4200, "Prefect"), (5000, "MLflow")):
         with socket.socket() as one:
             one.settimeout(0.3)
@@ -122,6 +129,7 @@ def check_ports() -> Iterator[Check]:
 
 
 def check_telemetry() -> Iterator[Check]:
+    """Whether every library's telemetry is off."""
     # prepare_environment turns it off whatever the user's own environment says.
     off = all(os.environ.get(name) == value for name, value in TELEMETRY_OFF.items())
     yield say("telemetry", "ok" if off else "problem", "off" if off else "not off everywhere")

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect import task
 from prefect.logging import get_run_logger
-from prefect.tasks import exponential_backoff
 
 from finetuning.errors import ValidationError
 from tasks.snapshot import read_rows
-from tasks.stages import FIRST_DELAY, JITTER, RETRIES, Outcome, fetch, may_help, perform
+from tasks.stages import Outcome, fetch, perform, stage
 from tasks.validation import validate_rows
 from tasks.validation_report import ValidationReport, raise_if_invalid, write_report
 
@@ -19,13 +17,7 @@ if TYPE_CHECKING:
     from tasks.planning import Work
 
 
-@task(
-    name="validate",
-    retries=RETRIES,
-    retry_delay_seconds=exponential_backoff(FIRST_DELAY),
-    retry_jitter_factor=JITTER,
-    retry_condition_fn=may_help,
-)
+@stage("validate")
 def validate(work: Work) -> Outcome:
     """Hold the data against its expectations; a critical one that fails stops the run."""
     outcome, entry = perform(work, "validate", lambda folder: _make(work, folder))

@@ -6,27 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from prefect import task
-from prefect.tasks import exponential_backoff
 
 from finetuning.batching import save_rows
 from finetuning.problems.text_classification import encode as tokenize
 from finetuning.problems.text_classification import learn_labels, load_tokenizer
 from finetuning.snapshots import SPLITS
 from tasks.snapshot import read_rows
-from tasks.stages import FIRST_DELAY, JITTER, RETRIES, Outcome, fetch, may_help, perform
+from tasks.stages import Outcome, fetch, perform, stage
 
 if TYPE_CHECKING:
     from tasks.planning import Work
 
 
-@task(
-    name="encode",
-    retries=RETRIES,
-    retry_delay_seconds=exponential_backoff(FIRST_DELAY),
-    retry_jitter_factor=JITTER,
-    retry_condition_fn=may_help,
-)
+@stage("encode")
 def encode(work: Work) -> Outcome:
     """Tokenize every split; rows without text or label cannot be learned from and are left."""
     return perform(work, "encode", lambda folder: _make(work, folder))[0]

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas
 import torch
-from prefect import task
-from prefect.tasks import exponential_backoff
 
 from finetuning.baselines import Baseline, predict_majority, predict_tfidf
 from finetuning.batching import load_rows
@@ -27,7 +25,7 @@ from finetuning.probing import compute_logits, fit_probe
 from finetuning.statistics import bootstrap, compare_accuracy, wilson
 from finetuning.training import score_logits
 from tasks.snapshot import read_rows
-from tasks.stages import FIRST_DELAY, JITTER, RETRIES, Outcome, fetch, may_help, perform
+from tasks.stages import Outcome, fetch, perform, stage
 from tasks.training import MODEL, keep_features
 
 if TYPE_CHECKING:
@@ -38,13 +36,7 @@ PREDICTIONS = "predictions.parquet"
 EVALUATION = "evaluation.json"
 
 
-@task(
-    name="evaluate",
-    retries=RETRIES,
-    retry_delay_seconds=exponential_backoff(FIRST_DELAY),
-    retry_jitter_factor=JITTER,
-    retry_condition_fn=may_help,
-)
+@stage("evaluate")
 def evaluate(work: Work) -> Outcome:
     """Score the trained model and the baselines on the test split."""
     return perform(work, "evaluate", lambda folder: _make(work, folder))[0]
@@ -103,8 +95,8 @@ def read_test_rows(work: Work) -> pandas.DataFrame:
 
 def _read_split(work: Work, split: str) -> pandas.DataFrame:
     rows = read_rows(fetch(work, "snapshot").folder)
-    chosen = np.load(fetch(work, "encode").folder / f"{split}.npy", allow_pickle=False)
-    return rows.loc[chosen].reset_index(drop=True)
+    chosen: np.ndarray = np.load(fetch(work, "encode").folder / f"{split}.npy", allow_pickle=False)
+    return rows.iloc[chosen].reset_index(drop=True)
 
 
 def tabulate_predictions(
@@ -121,8 +113,7 @@ def tabulate_predictions(
     table["label"] = tested[columns.label]
     table["prediction"] = [labels[number] for number in predictions]
     table["score"] = probabilities.max(axis=1)
-    unique: pandas.DataFrame = table.loc[:, ~table.columns.duplicated()]
-    return unique
+    return table.loc[:, ~table.columns.duplicated()]
 
 
 def predict_baselines(work: Work, tested: pandas.DataFrame) -> list[Baseline]:
@@ -137,6 +128,7 @@ def predict_baselines(work: Work, tested: pandas.DataFrame) -> list[Baseline]:
     }
     labels = {split: rows[split].labels for split in rows}
     fitted = {split: rows[split] for split in ("train", "validation")}
+    texts = {split: _join_texts(work, _read_split(work, split)) for split in fitted}
     device = choose_device(work.pipeline.training.precision)
     features = keep_features(work, "features", fitted, device)
     features |= keep_features(work, "features-test", {"test": rows["test"]}, device)

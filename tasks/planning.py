@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,8 +107,8 @@ def plan(root: Path, pipeline: Pipeline, data: DataVersion, base: BaseModel) -> 
     for name in ("snapshot", "validate", "encode", "features", "train", "evaluate", "register"):
         components: dict[str, Any] = {
             "config": {key: _look_up(config, key) for key in _CONFIG[name]},
-            "code": digest_code(_MODULES[name]),
-            "libraries": {library: metadata.version(library) for library in _LIBRARIES[name]},
+            "code": dict(_read_code(_MODULES[name])),
+            "libraries": {library: _read_version(library) for library in _LIBRARIES[name]},
             "upstream": {stage: plans[stage].key for stage in _UPSTREAM[name]},
         }
         if name == "snapshot":
@@ -117,6 +118,11 @@ def plan(root: Path, pipeline: Pipeline, data: DataVersion, base: BaseModel) -> 
         key = digest_value(components)
         plans[name] = StagePlan(name, key, components, explain(components, before.get(name)))
     return Work(root, pipeline, data, base, plans)
+
+
+# The code that runs is the code that was imported: within a process neither can change.
+_read_code = cache(digest_code)
+_read_version = cache(metadata.version)
 
 
 def _look_up(config: Mapping[str, Any], key: str) -> Any:

@@ -28,9 +28,9 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow
 
     def predict(
         self,
-        context: Any,
+        context: Any,  # noqa: ARG002 - MLflow's signature
         model_input: pandas.DataFrame,
-        params: dict[str, Any] | None = None,
+        params: dict[str, Any] | None = None,  # noqa: ARG002 - likewise
     ) -> pandas.DataFrame:
         """Score rows.
 

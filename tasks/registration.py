@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
-from prefect import task
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from prefect.tasks import exponential_backoff
 
 import finetuning
 from finetuning.digests import digest_value
@@ -35,10 +33,11 @@ from tasks.registry import (
     find_experiment,
     find_registered,
     find_tracking_uri,
+    has_version,
 )
 from tasks.reporting import make_report, render_pages
 from tasks.repository import read_commit
-from tasks.stages import FIRST_DELAY, JITTER, RETRIES, Outcome, fetch, may_help, perform
+from tasks.stages import Outcome, fetch, perform, stage
 from tasks.training import MODEL
 
 if TYPE_CHECKING:
@@ -52,19 +51,24 @@ LONGEST_PARAMETER = 6000  # characters, MLflow's limit
 _PYFUNC = Path(__file__).with_name("pyfunc_model.py")
 
 
-@task(
-    name="register",
-    retries=RETRIES,
-    retry_delay_seconds=exponential_backoff(FIRST_DELAY),
-    retry_jitter_factor=JITTER,
-    retry_condition_fn=may_help,
-)
+@stage("register")
 def register(work: Work) -> Outcome:
     """Judge the model; record the run; register the model where the gate lets it pass."""
     lock = work.state / "locks" / f"{work.pipeline.name}.register"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
+        forget_deleted(work)
         return perform(work, "register", lambda folder: _make(work, folder))[0]
+
+
+def forget_deleted(work: Work) -> None:
+    """Drop the kept outcome of a registration whose model version has been deleted since."""
+    key = work.plans["register"].key
+    entry = work.store.find("register", key, verify=False)
+    if entry is None or entry.facts["model_version"] is None:
+        return
+    if not has_version(work.root, work.pipeline.name, str(entry.facts["model_version"])):
+        work.store.discard("register", key)
 
 
 def _make(work: Work, folder: Path) -> dict[str, Any]:

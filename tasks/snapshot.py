@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect import task
-from prefect.tasks import exponential_backoff
-
 from finetuning.errors import TunesmithError
 from finetuning.snapshots import digest_rows, take_snapshot
 from tasks.data_files import hash_folder
-from tasks.stages import FIRST_DELAY, JITTER, RETRIES, Outcome, may_help, perform
+from tasks.stages import Outcome, perform, stage
 
 if TYPE_CHECKING:
     import pandas
@@ -21,13 +18,7 @@ if TYPE_CHECKING:
 ROWS = "rows.parquet"
 
 
-@task(
-    name="snapshot",
-    retries=RETRIES,
-    retry_delay_seconds=exponential_backoff(FIRST_DELAY),
-    retry_jitter_factor=JITTER,
-    retry_condition_fn=may_help,
-)
+@stage("snapshot")
 def snapshot(work: Work) -> Outcome:
     """Read the data set's tables and give every row its split."""
     return perform(work, "snapshot", lambda folder: _make(work, folder))[0]

@@ -6,13 +6,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from prefect import Task, task
+from prefect.logging import get_run_logger
+from prefect.tasks import exponential_backoff
 
 from finetuning.errors import InputError, RefusedError, ValidationError
 from tasks.planning import remember
 
 if TYPE_CHECKING:
-    from prefect import Task
     from prefect.client.schemas.objects import State, TaskRun
 
     from finetuning.store import Entry
@@ -25,6 +28,10 @@ NEVER_RETRIED = (
 RETRIES = 3
 FIRST_DELAY = 2  # seconds
 JITTER = 0.5
+
+
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
 
 
 @dataclass(frozen=True)
@@ -42,42 +49,51 @@ class Outcome:
         return {"status": self.status, "seconds": round(self.seconds, 3), "why": self.why}
 
 
-def perform(
-    work: Work, stage: str, make: Callable[[Path], dict[str, Any]]
-) -> tuple[Outcome, Entry]:
+def stage(
+    name: str,
+) -> Callable[[Callable[Parameters, Returned]], Task[Parameters, Returned]]:
+    """A Prefect task of that name, retried with growing, jittered delays where that can help."""
+    return task(
+        name=name,
+        retries=RETRIES,
+        retry_delay_seconds=exponential_backoff(FIRST_DELAY),
+        retry_jitter_factor=JITTER,
+        retry_condition_fn=may_help,
+    )
+
+
+def perform(work: Work, name: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Outcome, Entry]:
     """Run a stage, or take its kept output.
 
     Args:
         work: The run's work.
-        stage: The stage's name.
+        name: The stage's name.
         make: Fills an empty folder with the stage's files and returns its facts.
     """
-    from prefect.logging import get_run_logger
-
     started = time.monotonic()
-    plan = work.plans[stage]
-    entry = work.store.find(stage, plan.key)
+    plan = work.plans[name]
+    entry = work.store.find(name, plan.key)
     if entry is not None:
-        outcome = Outcome(stage, plan.key, "cached", time.monotonic() - started, "nothing changed")
+        outcome = Outcome(name, plan.key, "cached", time.monotonic() - started, "nothing changed")
     else:
-        get_run_logger().info("%s runs: %s", stage, plan.why)
-        entry = work.store.keep(stage, plan.key, make, plan.components)
-        outcome = Outcome(stage, plan.key, "ran", time.monotonic() - started, plan.why)
-    remember(work, stage)
+        get_run_logger().info("%s runs: %s", name, plan.why)
+        entry = work.store.keep(name, plan.key, make, plan.components)
+        outcome = Outcome(name, plan.key, "ran", time.monotonic() - started, plan.why)
+    remember(work, name)
     logger = get_run_logger()
-    logger.info("%s: %s in %.1f s, %s", stage, outcome.status, outcome.seconds, outcome.why)
+    logger.info("%s: %s in %.1f s, %s", name, outcome.status, outcome.seconds, outcome.why)
     return outcome, entry
 
 
-def fetch(work: Work, stage: str) -> Entry:
+def fetch(work: Work, name: str) -> Entry:
     """An earlier stage's kept output.
 
     Raises:
         FileNotFoundError: It has gone since the stage ended.
     """
-    entry = work.store.find(stage, work.plans[stage].key, verify=False)
+    entry = work.store.find(name, work.plans[name].key, verify=False)
     if entry is None:
-        raise FileNotFoundError(f"the output of {stage} has gone from {work.store.root}: run again")
+        raise FileNotFoundError(f"the output of {name} has gone from {work.store.root}: run again")
     return entry
 
 

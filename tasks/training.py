@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from prefect import task
 from prefect.logging import get_run_logger
-from prefect.tasks import exponential_backoff
 
 from finetuning.batching import EncodedRows, load_rows
 from finetuning.devices import choose_device
@@ -20,7 +18,7 @@ from finetuning.problems.text_classification import load_tokenizer
 from finetuning.strategies import begins_with_probe, tabulate
 from finetuning.training import Result, install_probe
 from finetuning.training import train as fit
-from tasks.stages import FIRST_DELAY, JITTER, RETRIES, Outcome, fetch, may_help, perform
+from tasks.stages import Outcome, fetch, perform, stage
 
 if TYPE_CHECKING:
     from finetuning.devices import Device
@@ -30,13 +28,7 @@ if TYPE_CHECKING:
 MODEL = "model"
 
 
-@task(
-    name="train",
-    retries=RETRIES,
-    retry_delay_seconds=exponential_backoff(FIRST_DELAY),
-    retry_jitter_factor=JITTER,
-    retry_condition_fn=may_help,
-)
+@stage("train")
 def train(work: Work) -> Outcome:
     """Fine-tune the base model and keep the best epoch's weights."""
     return perform(work, "train", lambda folder: _make(work, folder))[0]
