@@ -92,7 +92,7 @@ class Store:
         folder = self.root / stage / digest
         gone = folder.with_name(f".{digest[:16]}.{uuid.uuid4().hex[:8]}.tmp")
         with suppress(FileNotFoundError):
-            os.rename(folder, gone)
+            folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
 
     def _move(self, temporary: Path, folder: Path) -> None:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from tasks.planning import Work
 
 REQUIREMENTS = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas", "tqdm")
+LOGGED = f"{TAG}.logged"  # so that a second attempt writes no metric twice
 EXAMPLE_ROWS = 3
 LONGEST_PARAMETER = 6000  # characters, MLflow's limit
 _PYFUNC = Path(__file__).with_name("pyfunc_model.py")
@@ -84,7 +85,9 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
     run_id = open_run(client, work, digest)
     lineage = trace(work, verdict, run_id)
     write_record(work, folder, verdict, lineage)
-    log_run(client, work, run_id, metrics, folder)
+    if client.get_run(run_id).data.tags.get(LOGGED) is None:
+        log_run(client, work, run_id, metrics, folder)
+        client.set_tag(run_id, LOGGED, "yes")
     version, alias = None, None
     if verdict["promote"]:
         version = register_version(client, work, run_id, digest, lineage, folder)
