@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tasks.versioning import DataVersion
 
 STATE = ".tunesmith"
+SHOWN = 5
 STAGES = ("snapshot", "validate", "encode", "train", "evaluate", "register")
 # Config keys that shape a stage's output, the stages it reads, and the libraries it computes with.
 _CONFIG: dict[str, tuple[str, ...]] = {
@@ -151,7 +152,7 @@ def _compare(kind: str, now: Mapping[str, Any], before: Mapping[str, Any]) -> li
     if kind == "upstream":
         return [f"{' and '.join(changed)} changed"]
     if kind == "code":
-        return [f"code changed: {', '.join(changed)}"]
+        return [f"code changed: {_list_first(changed)}"]
     if kind == "base model":
         return ["the base model's files changed"]
     if kind == "data":
@@ -166,8 +167,12 @@ def _describe_files(now: Mapping[str, str], before: Mapping[str, str], changed: 
         f"{name} {'added' if name not in before else 'removed' if name not in now else 'changed'}"
         for name in changed
     ]
-    more = f" and {len(verbs) - 5} more" if len(verbs) > 5 else ""
-    return f"data: {', '.join(verbs[:5])}{more}"
+    return f"data: {_list_first(verbs)}"
+
+
+def _list_first(items: list[str]) -> str:
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return f"{', '.join(items[:SHOWN])}{more}"
 
 
 def _describe_value(key: str, now: Any, before: Any) -> list[str]:

@@ -1,0 +1,41 @@
+"""Nothing phones home, and a foreseen failure shows no traceback."""
+
+import logging
+import os
+import sys
+
+from finetuning.errors import ValidationError
+from flows.environment import TELEMETRY_OFF, hide_expected, prepare_environment
+
+
+def record_of(error):
+    """A log record as Prefect makes it of an exception."""
+    try:
+        raise error
+    except type(error):
+        return logging.LogRecord("name", logging.ERROR, "p", 1, "failed %s", ("x",), sys.exc_info())
+
+
+def test_telemetry_is_off_whatever_the_environment_says(tmp_path, monkeypatch):
+    """A switch that was on before is off after."""
+    for name in TELEMETRY_OFF:
+        monkeypatch.setenv(name, "on")
+    monkeypatch.setenv("PREFECT_HOME", "mine")
+    prepare_environment(tmp_path)
+    assert {name: os.environ[name] for name in TELEMETRY_OFF} == TELEMETRY_OFF
+    assert os.environ["PREFECT_HOME"] == "mine"
+
+
+def test_foreseen_failure_loses_its_traceback():
+    """The message of an error of our own says all there is to do."""
+    record = record_of(ValidationError("row 3 has no label"))
+    assert hide_expected(record)
+    assert record.exc_info is None
+    assert "row 3 has no label" in record.getMessage()
+
+
+def test_unforeseen_failure_keeps_its_traceback():
+    """A mistake in the code must be seen whole."""
+    record = record_of(ZeroDivisionError("oops"))
+    assert hide_expected(record)
+    assert record.exc_info is not None
