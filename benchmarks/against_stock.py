@@ -70,7 +70,7 @@ def run_ours(
         features = {
             name: compute_features(model, rows[name], device) for name in ("train", "validation")
         }
-        labels = {name: torch.from_numpy(rows[name].labels) for name in rows}
+        labels = {name: torch.from_numpy(rows[name].labels.copy()) for name in rows}
         probe = fit_probe(
             features["train"],
             labels["train"],
@@ -101,6 +101,7 @@ def run_stock(
         AutoModelForSequenceClassification,
         AutoTokenizer,
         DataCollatorWithPadding,
+        PrinterCallback,
         Trainer,
         TrainingArguments,
     )
@@ -134,6 +135,7 @@ def run_stock(
             train_dataset=make("train"),
             data_collator=DataCollatorWithPadding(tokenizer),
         )
+        trainer.remove_callback(PrinterCallback)
         speed = trainer.train().metrics["train_samples_per_second"]
         predicted = trainer.predict(make("test")).predictions.argmax(axis=1)
     accuracy = float((predicted == splits["test"][1]).mean())
