@@ -19,6 +19,7 @@ from finetuning.models import Classifier, LayerGroup, layer_groups
 from finetuning.probing import Probe, compute_logits
 from finetuning.progress import track
 from finetuning.strategies import Table
+from finetuning.vocabulary import narrow_vocabulary
 
 if TYPE_CHECKING:
     from finetuning.config import Training
@@ -99,6 +100,20 @@ def train(
         before: Epochs already behind the model.
         report: Called with each epoch as it ends.
     """
+    with narrow_vocabulary(model, rows, validation) as (narrow, checked):
+        return _carry_out(model, table, narrow, checked, settings, device, before, report)
+
+
+def _carry_out(
+    model: Classifier,
+    table: Table,
+    rows: EncodedRows,
+    validation: EncodedRows,
+    settings: Training,
+    device: Device,
+    before: tuple[Epoch, ...],
+    report: Callable[[Epoch], None] | None,
+) -> Result:
     from accelerate import Accelerator
 
     accelerator = Accelerator(cpu=device.kind == "cpu")

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -123,14 +124,18 @@ def test_freeze_moves_no_bit_below(bert_folder, rows, checked, frozen):
 def test_gradual_thaws_from_the_top(bert_folder, rows, checked):
     """In each epoch exactly the thawed groups move."""
     model = build(bert_folder, 2, seed=0)
-    groups, seen = layer_groups(model), []
-    before = copy(model)
+    groups, states = layer_groups(model), []
 
     def report(_):
-        seen.append(moved(before, model))
-        before.update(copy(model))
+        states.append(copy(model))
 
     train(model, table("gradual", 4), rows, checked, settings(), CPU, report=report)
+    # While training, the embedding table holds only the rows in use: it cannot be compared yet.
+    begun = build(bert_folder, 2, seed=0)
+    fixed = {name for name, value in copy(begun).items() if value.shape == states[0][name].shape}
+    seen = [{name for name in fixed if not torch.equal(copy(begun)[name], states[0][name])}]
+    for earlier, later in pairwise(states):
+        seen.append({name for name in later if not torch.equal(earlier[name], later[name])})
     for epoch, changed in enumerate(seen):
         thawed = {name for group in groups[3 - epoch :] for name in group.parameters}
         assert changed == thawed
