@@ -168,17 +168,20 @@ def _read_database(database: sqlite3.Connection) -> dict[str, list[Version]]:
     ask = database.execute
     scores = dict(ask("select run_uuid, value from latest_metrics where key = ?", (SCORE,)))
     found: dict[str, dict[int, Version]] = {}
-    for name, number, made, run_id in ask(
-        "select name, version, creation_time, run_id from model_versions"
-    ):
+    query = (
+        "select name, version, creation_time, run_id from model_versions where current_stage <> ?"
+    )
+    for name, number, made, run_id in ask(query, ("Deleted_Internal",)):
         version = Version(number, _tell_time(made), run_id or "", accuracy=scores.get(run_id))
         found.setdefault(name, {})[number] = version
     query = "select name, version, alias from registered_model_aliases order by alias"
     for name, number, alias in ask(query):
-        found[name][number].aliases.append(alias)
+        if number in found.get(name, {}):
+            found[name][number].aliases.append(alias)
     query = "select name, version, value from model_version_tags where key = ?"
     for name, number, digest in ask(query, (f"{TAG}.digest",)):
-        found[name][number].digest = digest
+        if number in found.get(name, {}):
+            found[name][number].digest = digest
     return {name: list(versions.values()) for name, versions in found.items()}
 
 

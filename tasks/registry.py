@@ -66,7 +66,11 @@ def has_version(root: Path, name: str, version: str) -> bool:
         path = Path(uri.removeprefix(_SQLITE))
         if not path.is_file():
             return False
-        query = "select storage_location from model_versions where name = ? and version = ?"
+        # MLflow marks a deleted version and keeps its row.
+        query = (
+            "select storage_location from model_versions where name = ? and version = ? "
+            "and current_stage <> 'Deleted_Internal'"
+        )
         try:
             with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
                 rows = database.execute(query, (name, int(version))).fetchall()

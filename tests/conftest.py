@@ -76,6 +76,15 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _own_environment():
+    """What a test, or MLflow in it, puts into the environment ends with the test."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def bert_folder(tmp_path_factory):
     """A base model folder: BERT with 2 layers of width 32, random weights, WordPiece tokenizer."""

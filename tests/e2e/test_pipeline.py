@@ -20,6 +20,16 @@ ENVIRONMENT = {
 }
 
 
+def make_environment():
+    """This process's environment, without what MLflow and Prefect have put into it."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MLFLOW_", "PREFECT_"))
+    }
+    return kept | ENVIRONMENT
+
+
 def make_rows(count, seed):
     """Sentences whose label is decided by one word."""
     draw = random.Random(seed)
@@ -46,7 +56,7 @@ def run(project, *words, code=0):
     result = subprocess.run(
         [sys.executable, "-m", "flows.cli", *words],
         cwd=project,
-        env=os.environ | ENVIRONMENT,
+        env=make_environment(),
         capture_output=True,
         text=True,
         timeout=300,
@@ -79,7 +89,8 @@ name: toy
 problem: text-classification
 data: {{path: data/toy, slices: [source]}}
 model: {{base: {bert_folder}}}
-training: {{epochs: 2, learning_rate: 1e-3, max_length: 16, precision: fp32}}
+training: {{epochs: 6, batch_size: 8, learning_rate: 3e-3, max_length: 16,
+  precision: fp32, early_stopping: null}}
 gate: {{minimum: 0.5}}
 """,
         "utf-8",
@@ -124,7 +135,12 @@ def test_unchanged_rerun_imports_nothing_heavy(project, first):
         "print(json.dumps([result['status'], result['model_version'], heavy]))"
     )
     result = subprocess.run(
-        [sys.executable, "-c", probe], cwd=project, capture_output=True, text=True, check=True
+        [sys.executable, "-c", probe],
+        cwd=project,
+        env=make_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert json.loads(result.stdout) == ["unchanged", "1", []]
 
@@ -146,7 +162,7 @@ print(json.dumps([
     result = subprocess.run(
         [sys.executable, "-c", probe],
         cwd=tmp_path,
-        env=os.environ | ENVIRONMENT,
+        env=make_environment(),
         capture_output=True,
         text=True,
         check=True,

@@ -61,7 +61,7 @@ def test_the_same_inputs_have_the_same_keys(tmp_path):
     ("change", "stages"),
     [
         ({"gate__minimum": 0.5}, ["register"]),
-        ({"gate__slices": {"max_drop": 0.1}}, ["register"]),
+        ({"gate__metric": "macro_f1"}, ["register"]),
         ({"name": "other"}, ["register"]),
         ({"training__epochs": 7}, AFTER_TRAIN),
         ({"training__seed": 7}, AFTER_TRAIN),
@@ -118,10 +118,10 @@ def test_the_data_set_s_files_count_and_the_rest_of_data_does_not(tmp_path):
 
 def test_a_library_s_version_counts_where_it_computes(tmp_path, monkeypatch):
     """Another torch trains again; validation and encoding are not concerned."""
-    real = planning.metadata.version
+    real = planning._read_version
     work = make(tmp_path)
     monkeypatch.setattr(
-        planning.metadata, "version", lambda name: "0.0.1" if name == "torch" else real(name)
+        planning, "_read_version", lambda name: "0.0.1" if name == "torch" else real(name)
     )
     assert changed(work, make(tmp_path)) == ["features", *AFTER_TRAIN]
 
