@@ -19,7 +19,7 @@ from finetuning.pipelines import find_pipeline, flatten, list_pipelines, load_pi
 from finetuning.sources import find_base
 from flows.environment import prepare_environment
 from tasks.planning import STATE, explain, plan, recall
-from tasks.registry import TAG, connect, find_tracking_uri, find_version
+from tasks.registry import SQLITE, TAG, connect, find_tracking_uri, find_version
 from tasks.versioning import locate, resolve
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from tasks.planning import Work
 
-SQLITE = "sqlite:///"
 SCORE = "test/accuracy"
 
 
@@ -176,12 +175,12 @@ def _read_database(database: sqlite3.Connection) -> dict[str, list[Version]]:
         found.setdefault(name, {})[number] = version
     query = "select name, version, alias from registered_model_aliases order by alias"
     for name, number, alias in ask(query):
-        if number in found.get(name, {}):
-            found[name][number].aliases.append(alias)
+        if version := found.get(name, {}).get(number):
+            version.aliases.append(alias)
     query = "select name, version, value from model_version_tags where key = ?"
     for name, number, digest in ask(query, (f"{TAG}.digest",)):
-        if number in found.get(name, {}):
-            found[name][number].digest = digest
+        if version := found.get(name, {}).get(number):
+            version.digest = digest
     return {name: list(versions.values()) for name, versions in found.items()}
 
 

@@ -19,12 +19,15 @@ ARTIFACTS = "mlruns/artifacts"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 TAG = "tunesmith"
-_SQLITE = "sqlite:///"
+SQLITE = "sqlite:///"
+# MLflow marks a deleted version and keeps its row.
+PRESENT = "current_stage <> 'Deleted_Internal'"
+VERSIONS = f"select name, version, creation_time, run_id from model_versions where {PRESENT}"
 
 
 def find_tracking_uri(root: Path) -> str:
     """MLFLOW_TRACKING_URI where it is set, else the SQLite database under mlruns/."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root / DATABASE}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{root / DATABASE}"
 
 
 def connect(root: Path) -> MlflowClient:
@@ -32,8 +35,8 @@ def connect(root: Path) -> MlflowClient:
     import mlflow
 
     uri = find_tracking_uri(root)
-    if uri.startswith(_SQLITE):
-        Path(uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+    if uri.startswith(SQLITE):
+        Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
     mlflow.set_tracking_uri(uri)
     return mlflow.MlflowClient()
 
@@ -44,7 +47,7 @@ def find_experiment(client: MlflowClient, root: Path, name: str) -> str:
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        local = find_tracking_uri(root).startswith(_SQLITE)
+        local = find_tracking_uri(root).startswith(SQLITE)
         place = (root / ARTIFACTS / name).as_uri() if local else None
         try:
             return str(client.create_experiment(name, artifact_location=place))
@@ -62,14 +65,13 @@ def has_version(root: Path, name: str, version: str) -> bool:
     unchanged run.
     """
     uri = find_tracking_uri(root)
-    if uri.startswith(_SQLITE):
-        path = Path(uri.removeprefix(_SQLITE))
+    if uri.startswith(SQLITE):
+        path = Path(uri.removeprefix(SQLITE))
         if not path.is_file():
             return False
-        # MLflow marks a deleted version and keeps its row.
         query = (
-            "select storage_location from model_versions where name = ? and version = ? "
-            "and current_stage <> 'Deleted_Internal'"
+            "select storage_location from model_versions "
+            f"where name = ? and version = ? and {PRESENT}"
         )
         try:
             with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:

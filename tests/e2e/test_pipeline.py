@@ -21,7 +21,7 @@ ENVIRONMENT = {
 
 
 def make_environment():
-    """This process's environment, without what MLflow and Prefect have put into it."""
+    """Environment of the tests, without what MLflow and Prefect have put into it."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -231,7 +231,7 @@ def test_deleted_version_is_registered_again(project, first):
     assert result["status"] == "registered"
     assert result["stages"]["train"]["status"] == "cached"
     assert result["stages"]["register"]["status"] == "ran"
-    assert [one.version for one in client.search_model_versions("name='toy'")] == [
+    assert [str(one.version) for one in client.search_model_versions("name='toy'")] == [
         result["model_version"]
     ]
 
