@@ -175,12 +175,12 @@ def _read_database(database: sqlite3.Connection) -> dict[str, list[Version]]:
         found.setdefault(name, {})[number] = version
     query = "select name, version, alias from registered_model_aliases order by alias"
     for name, number, alias in ask(query):
-        if version := found.get(name, {}).get(number):
-            version.aliases.append(alias)
+        if known := found.get(name, {}).get(number):
+            known.aliases.append(alias)
     query = "select name, version, value from model_version_tags where key = ?"
     for name, number, digest in ask(query, (f"{TAG}.digest",)):
-        if version := found.get(name, {}).get(number):
-            version.digest = digest
+        if known := found.get(name, {}).get(number):
+            known.digest = digest
     return {name: list(versions.values()) for name, versions in found.items()}
 
 
