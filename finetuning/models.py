@@ -47,20 +47,34 @@ class Classifier(nn.Module):
         self.pooling: Pooling = pooling
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(cast(Any, base).config.hidden_size, classes)
+        self.resumed: Tensor | None = None
 
     def features(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        states: Tensor | None = None,
     ) -> Tensor:
-        """Pooled features: (batch, length) token ids -> (batch, hidden)."""
+        """Pooled features: (batch, length) token ids -> (batch, hidden).
+
+        Where the lower blocks are left out (`finetuning.prefixes`), states are what would have left
+        them: (batch, length, hidden).
+        """
+        self.resumed = states
         extra = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         output = self.base(input_ids=input_ids, attention_mask=attention_mask, **extra)
         return pool(output.last_hidden_state, attention_mask, self.pooling)
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        states: Tensor | None = None,
     ) -> Tensor:
         """Logits: (batch, length) token ids -> (batch, classes)."""
-        features = self.features(input_ids, attention_mask, token_type_ids)
+        features = self.features(input_ids, attention_mask, token_type_ids, states)
         return cast(Tensor, self.head(self.dropout(features)))
 
 
@@ -160,21 +174,20 @@ def build(
     return model
 
 
+def find_stack(base: nn.Module) -> tuple[str, nn.ModuleList]:
+    """The stack of a model's blocks, which is its longest ModuleList, and its name."""
+    lists = [(name, one) for name, one in base.named_modules() if isinstance(one, nn.ModuleList)]
+    return max(lists, key=lambda item: len(item[1]))
+
+
 def layer_groups(model: Classifier) -> tuple[LayerGroup, ...]:
     """The ordered groups, from the embeddings up to the head.
 
-    The stack of blocks is the longest ModuleList; what is declared before it belongs to the
-    embeddings, what is declared after it (a final norm) to the last block. As fastai's splitters
+    What is declared before the stack of blocks belongs to the embeddings, what is declared after
+    it (a final norm) to the last block. As fastai's splitters
     do it by hand (fastai `vision/learner.py`).
     """
-    stack, blocks = max(
-        (
-            (name, module)
-            for name, module in model.base.named_modules()
-            if isinstance(module, nn.ModuleList)
-        ),
-        key=lambda item: len(item[1]),
-    )
+    stack, blocks = find_stack(model.base)
     names = [name for name, _ in model.base.named_parameters()]
     prefix = f"{stack}."
     first = next(index for index, name in enumerate(names) if name.startswith(prefix))

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from finetuning.batching import EncodedRows, collate
+from finetuning.batching import EncodedRows, collate, cut_batches
 from finetuning.devices import Device, computing
 from finetuning.models import Classifier
 from finetuning.progress import track
 
-TOKENS_A_BATCH = 1024  # measured best on CPUs: the activations stay in the cache
 # Strength of the squared penalty, tried in turn; the validation split chooses.
 PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 ITERATIONS = 200
@@ -33,17 +31,6 @@ class Probe:
     def logits(self, features: Tensor) -> Tensor:
         """(rows, hidden) -> (rows, classes)."""
         return features @ self.weight.T + self.bias
-
-
-def cut_batches(lengths: np.ndarray) -> list[np.ndarray]:
-    """Batches from long to short rows, each of about the same number of tokens."""
-    order = np.argsort(-lengths, kind="stable")
-    batches, start = [], 0
-    while start < len(order):
-        size = max(1, TOKENS_A_BATCH // int(max(lengths[order[start]], 1)))
-        batches.append(order[start : start + size])
-        start += size
-    return batches
 
 
 def compute_features(

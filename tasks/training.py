@@ -13,9 +13,10 @@ from finetuning.batching import EncodedRows, load_rows
 from finetuning.devices import choose_device
 from finetuning.history import Epoch
 from finetuning.models import Classifier, build, layer_groups, save
+from finetuning.prefixes import count_frozen_blocks, skip_blocks
 from finetuning.probing import compute_features, fit_probe
 from finetuning.problems.text_classification import load_tokenizer
-from finetuning.strategies import begins_with_probe, tabulate
+from finetuning.strategies import Table, begins_with_probe, tabulate
 from finetuning.training import Result, install_probe
 from finetuning.training import train as fit
 from tasks.stages import Outcome, fetch, perform, stage
@@ -55,14 +56,9 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
     )
     groups = layer_groups(model)
     table = tabulate(strategy, settings.epochs, len(groups))
-    before = (probe(work, model, rows, validation, device),) if begins_with_probe(strategy) else ()
-    for epoch in before:
-        log_epoch(epoch)
-    result = (
-        fit(model, table, rows, validation, settings, device, before, log_epoch)
-        if table
-        else Result(before, 0, 0, 0.0)
-    )
+    frozen = count_frozen_blocks(table)
+    with skip_blocks(model, frozen, (rows, validation), device, folder) as (rows, validation):
+        result = _fit(work, model, table, rows, validation, device)
     save(model, folder / MODEL, labels, settings.max_length)
     load_tokenizer(work.base.folder).save_pretrained(folder / MODEL)
     return {
@@ -75,6 +71,23 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
         "device": {"kind": device.kind, "name": device.name, "precision": device.precision},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
+
+
+def _fit(
+    work: Work,
+    model: Classifier,
+    table: Table,
+    rows: EncodedRows,
+    validation: EncodedRows,
+    device: Device,
+) -> Result:
+    probed = begins_with_probe(work.pipeline.strategy)
+    before = (probe(work, model, rows, validation, device),) if probed else ()
+    for epoch in before:
+        log_epoch(epoch)
+    if not table:
+        return Result(before, 0, 0, 0.0)
+    return fit(model, table, rows, validation, work.pipeline.training, device, before, log_epoch)
 
 
 def probe(

@@ -6,8 +6,10 @@ import torch
 
 from finetuning.batching import (
     BATCHES_A_BUCKET,
+    TOKENS_A_BATCH,
     EncodedRows,
     collate,
+    cut_batches,
     load_rows,
     save_rows,
     shuffle_by_length,
@@ -120,3 +122,43 @@ def test_shuffle_does_not_go_by_length():
     lengths = np.random.default_rng(0).integers(1, 201, 16 * BATCHES_A_BUCKET)
     means = [lengths[batch].mean() for batch in shuffle_by_length(lengths, 16, seed=0, epoch=1)]
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.4
+
+
+def test_cut_batches():
+    """Every row is in one batch, long ones first, and no batch is far above the tokens allowed."""
+    lengths = np.random.default_rng(0).integers(1, 300, 500)
+    lengths[17] = 5000
+    batches = cut_batches(lengths)
+    np.testing.assert_array_equal(np.sort(np.concatenate(batches)), np.arange(500))
+    assert batches[0].tolist() == [17]
+    assert (np.diff(lengths[np.concatenate(batches)]) <= 0).all()
+    tokens = [lengths[batch].max() * len(batch) for batch in batches[1:]]
+    assert max(tokens) <= TOKENS_A_BATCH
+
+
+def test_take_keeps_rows_whole():
+    """Chosen rows come with their own tokens, types and labels, in the order asked for."""
+    rows = EncodedRows(
+        tokens=np.array([5, 6, 7, 8, 9, 10], np.int32),
+        offsets=np.array([0, 2, 3, 6]),
+        labels=np.array([0, 1, 2]),
+        types=np.array([0, 1, 0, 0, 1, 1], np.int8),
+    )
+    few = rows.take(np.array([2, 0]))
+    assert few.tokens.tolist() == [8, 9, 10, 5, 6]
+    assert few.offsets.tolist() == [0, 3, 5]
+    assert few.labels.tolist() == [2, 0]
+    assert few.types.tolist() == [0, 1, 1, 0, 1]
+    assert len(rows.take(np.array([], np.int64))) == 0
+
+
+def test_collate_pads_states_with_zeros():
+    """Each token's kept state stands in its place, zeros where there is none."""
+    rows = EncodedRows(
+        tokens=np.array([5, 6, 7], np.int32),
+        offsets=np.array([0, 1, 3]),
+        labels=np.array([0, 1]),
+        states=torch.tensor([[1.0, 1.5], [2.0, 2.5], [3.0, 3.5]]),
+    )
+    states = collate(rows, [1, 0])["states"]
+    assert states.tolist() == [[[2.0, 2.5], [3.0, 3.5]], [[1.0, 1.5], [0.0, 0.0]]]

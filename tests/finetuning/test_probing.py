@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional
 
-from finetuning import probing
+from finetuning import batching, probing
 from finetuning.devices import Device
 from finetuning.models import build
 from finetuning.probing import (
@@ -14,7 +14,6 @@ from finetuning.probing import (
     Probe,
     compute_features,
     compute_logits,
-    cut_batches,
     fit_probe,
 )
 from finetuning.problems.text_classification import encode, load_tokenizer
@@ -139,18 +138,6 @@ def test_probe_logits_by_hand():
     assert probe.logits(torch.tensor([[3.0, 1.0]])).tolist() == [[5.5, -1.0]]
 
 
-def test_cut_batches():
-    """Every row is in one batch, long ones first, and no batch is far above the tokens allowed."""
-    lengths = np.random.default_rng(0).integers(1, 300, 500)
-    lengths[17] = 5000
-    batches = cut_batches(lengths)
-    np.testing.assert_array_equal(np.sort(np.concatenate(batches)), np.arange(500))
-    assert batches[0].tolist() == [17]
-    assert (np.diff(lengths[np.concatenate(batches)]) <= 0).all()
-    tokens = [lengths[batch].max() * len(batch) for batch in batches[1:]]
-    assert max(tokens) <= probing.TOKENS_A_BATCH
-
-
 @pytest.mark.parametrize("fixture", ["bert_folder", "gpt2_folder"])
 def test_features_are_in_the_rows_order(fixture, request, monkeypatch):
     """Whatever the batches, each row's features stand in its own place."""
@@ -167,7 +154,7 @@ def test_features_are_in_the_rows_order(fixture, request, monkeypatch):
     model = build(folder, 2, seed=0)
     got = {}
     for tokens in (1, 12, 10_000):
-        monkeypatch.setattr(probing, "TOKENS_A_BATCH", tokens)
+        monkeypatch.setattr(batching, "TOKENS_A_BATCH", tokens)
         got[tokens] = compute_features(model, rows, CPU)
     assert got[1].shape == (6, 32)
     torch.testing.assert_close(got[12], got[1], rtol=0, atol=1e-5)

@@ -1,0 +1,138 @@
+"""Frozen lower blocks are computed once, and leaving them out changes nothing."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from finetuning import prefixes
+from finetuning.config import Training
+from finetuning.devices import Device
+from finetuning.models import build, find_stack, layer_groups
+from finetuning.prefixes import count_frozen_blocks, skip_blocks
+from finetuning.probing import compute_features
+from finetuning.problems.text_classification import encode, load_tokenizer
+from finetuning.training import train
+
+CPU = Device("cpu", "CPU", "fp32")
+TEXTS = ["good film", "a", "the plot was bad , and the cast was very awful", "one two", "red"]
+
+
+def make_rows(folder, texts=TEXTS):
+    """Encoded texts, every second one of the other label."""
+    return encode(load_tokenizer(folder), texts, None, np.arange(len(texts)) % 2, 32)
+
+
+@pytest.mark.parametrize(
+    ("table", "blocks"),
+    [
+        (((0, 0, 0, 1),), 2),
+        (((0, 0, 0, 1), (0, 0, 1, 1)), 1),
+        (((0, 1, 1, 1),), 0),
+        (((1, 1, 1, 1),), 0),
+        (((0, 0, 0, 1), (1, 0, 0, 1)), 0),
+        ((), 0),
+    ],
+)
+def test_count_frozen_blocks(table, blocks):
+    """Only blocks below every group that is ever trained count, and not the embeddings."""
+    assert count_frozen_blocks(table) == blocks
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize("fixture", ["bert_folder", "gpt2_folder"])
+def test_features_are_the_same_to_the_bit(fixture, blocks, request, tmp_path):
+    """With blocks left out, features are what the whole model gives; after it, it is whole."""
+    folder = request.getfixturevalue(fixture)
+    model, rows = build(folder, 2, seed=0), make_rows(folder)
+    whole = compute_features(model, rows, CPU)
+    names = [name for name, _ in model.named_parameters()]
+    with skip_blocks(model, blocks, (rows, rows), CPU, tmp_path) as (kept, also):
+        assert kept.states.shape == (len(rows.tokens), 32)
+        assert torch.equal(kept.states, also.states)
+        assert len([name for name, _ in model.named_parameters()]) < len(names)
+        assert torch.equal(compute_features(model, kept, CPU), whole)
+    assert [name for name, _ in model.named_parameters()] == names
+    assert torch.equal(compute_features(model, rows, CPU), whole)
+
+
+def test_frozen_blocks_are_not_computed(bert_folder, tmp_path):
+    """Within the context no frozen block is ever called."""
+    model, rows = build(bert_folder, 2, seed=0), make_rows(bert_folder)
+    calls = []
+    _, stack = find_stack(model.base)
+    stack[0].register_forward_hook(lambda *_: calls.append(1))
+    with skip_blocks(model, 1, (rows,), CPU, tmp_path) as (kept,):
+        calls.clear()
+        compute_features(model, kept, CPU)
+        assert not calls
+    compute_features(model, rows, CPU)
+    assert calls
+
+
+def test_states_of_many_rows_lie_in_a_file(bert_folder, tmp_path, monkeypatch):
+    """What is too large for memory is kept on disk, gives the same, and is gone at the end."""
+    model, rows = build(bert_folder, 2, seed=0), make_rows(bert_folder)
+    whole = compute_features(model, rows, CPU)
+    monkeypatch.setattr(prefixes, "IN_MEMORY", 0)
+    with skip_blocks(model, 1, (rows,), CPU, tmp_path) as (kept,):
+        (file,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert file.stat().st_size == len(rows.tokens) * 32 * 4
+        assert torch.equal(compute_features(model, kept, CPU), whole)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_kept_without_room(bert_folder, tmp_path, monkeypatch):
+    """Where the states do not fit, the rows come back as they are."""
+    model, rows = build(bert_folder, 2, seed=0), make_rows(bert_folder)
+    monkeypatch.setattr(prefixes, "IN_MEMORY", 0)
+    monkeypatch.setattr(prefixes, "SHARE_OF_DISK", 0)
+    with skip_blocks(model, 1, (rows,), CPU, tmp_path) as (kept,):
+        assert kept is rows
+
+
+def test_nothing_is_left_out_where_the_result_would_differ(bert_folder, tmp_path):
+    """A block above that looks at the embeddings again is noticed, and the whole way is taken."""
+    model, rows = build(bert_folder, 2, seed=0), make_rows(bert_folder)
+    _, stack = find_stack(model.base)
+
+    class Peeking(nn.Module):
+        def __init__(self, block):
+            super().__init__()
+            self.block = block
+
+        def forward(self, hidden_states, *args, **kwargs):
+            seen = self.block(hidden_states, *args, **kwargs)
+            return seen + (model.resumed is None)
+
+    stack[1] = Peeking(stack[1])
+    with skip_blocks(model, 1, (rows,), CPU, tmp_path) as (kept,):
+        assert kept is rows
+
+
+def test_training_moves_only_what_is_above(bert_folder, tmp_path):
+    """Through the loop, nothing below the lowest trained group moves by a bit; the rest learns."""
+    model, rows = build(bert_folder, 2, seed=0, dropout=0.1), make_rows(bert_folder)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    groups, table = layer_groups(model), ((0.0, 0.0, 1.0, 1.0),) * 2
+    settings = Training.model_validate({"batch_size": 2, "learning_rate": 1e-2})
+    with skip_blocks(model, count_frozen_blocks(table), (rows, rows), CPU, tmp_path) as kept:
+        train(model, table, *kept, settings, CPU)
+    after = dict(model.named_parameters())
+    for number, group in enumerate(groups):
+        moved = [not torch.equal(before[name], after[name]) for name in group.parameters]
+        assert any(moved) == (number > 1)
+
+
+def test_training_is_the_same_with_blocks_left_out(bert_folder, tmp_path):
+    """Without dropout, training from kept states gives what training with every block gives."""
+    table = ((0.0, 0.0, 1.0, 1.0),) * 2
+    settings = Training.model_validate({"batch_size": 2, "learning_rate": 1e-3})
+    histories = []
+    for blocks in (0, 1):
+        model, rows = build(bert_folder, 2, seed=0, dropout=0.0), make_rows(bert_folder)
+        with skip_blocks(model, blocks, (rows, rows), CPU, tmp_path) as kept:
+            histories.append(train(model, table, *kept, settings, CPU).history)
+    for whole, short in zip(*histories, strict=True):
+        assert short.train_loss == pytest.approx(whole.train_loss, rel=1e-4)
+        assert short.validation_loss == pytest.approx(whole.validation_loss, rel=1e-4)
