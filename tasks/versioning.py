@@ -184,15 +184,23 @@ def initialise(root: Path) -> str | None:
         TunesmithError: DVC refuses; in its own words.
     """
     root = root.resolve()
-    in_git = any((folder / ".git").exists() for folder in (root, *root.parents))
+    repository = next((place for place in (root, *root.parents) if (place / ".git").exists()), None)
+    in_git = repository is not None
     if not (root / ".dvc").is_dir():
-        _run_dvc(root, "init", *([] if in_git else ["--no-scm"]))
+        _run_dvc(root, "init", *_place(root, repository))
         (root / ".dvc" / "config").write_text(_SETTINGS, encoding="utf-8")
     local = root / ".dvc" / "config.local"
     if in_git or (local.exists() and "no_scm" in local.read_text("utf-8")):
         return None
     _run_dvc(root, "config", "--local", "core.no_scm", "true")
     return _NO_GIT
+
+
+def _place(root: Path, repository: Path | None) -> list[str]:
+    """What `dvc init` has to be told: no git, or a git repository that begins above."""
+    if repository is None:
+        return ["--no-scm"]
+    return [] if repository == root else ["--subdir"]
 
 
 def _run_dvc(root: Path, *arguments: str) -> None:
