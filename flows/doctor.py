@@ -31,7 +31,7 @@ from flows.machine import (
 )
 from tasks.data_state import ADD, DATA, POINTER
 from tasks.planning import STATE
-from tasks.registry import DATABASE, find_tracking_uri
+from tasks.registry import DATABASE, PRESENT, find_tracking_uri
 from tasks.repository import read_commit
 from tasks.versioning import folder_version, hash_everything, locate, read_pointer, resolve
 
@@ -179,7 +179,8 @@ def _check_mlflow(root: Path) -> Iterator[Check]:
         return
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            count = database.execute("select count(*) from model_versions").fetchone()[0]
+            query = f"select count(*) from model_versions where {PRESENT}"
+            count = database.execute(query).fetchone()[0]
     except sqlite3.DatabaseError as error:
         remedy = f"{path.name} is damaged or not MLflow's: restore it, or move it away."
         yield say("mlflow", "problem", f"the database cannot be read: {error}", remedy)

@@ -23,12 +23,9 @@ model: {{base: {base}}}
 
 
 @pytest.fixture(autouse=True)
-def _own_settings(tmp_path_factory, monkeypatch):
-    """Keeps DVC, git and MLflow away from the settings of whoever runs the tests."""
-    place = tmp_path_factory.mktemp("dvc")
-    for name in ("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR", "DVC_SITE_CACHE_DIR", "HF_HOME"):
-        monkeypatch.setenv(name, str(place / name))
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(place.parent))
+def _own_settings(tmp_path_factory, monkeypatch, own_dvc):
+    """Keeps MLflow and the hub, too, away from the settings of whoever runs the tests."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hub")))
     for name in ("MLFLOW_TRACKING_URI", "HF_HUB_CACHE", "PREFECT_HOME"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -159,13 +156,17 @@ def test_a_check_that_breaks_is_a_finding_and_no_more(tmp_path, monkeypatch):
 
 
 def test_the_database_is_opened_and_a_damaged_one_is_said(tmp_path):
-    """MLflow's database is asked, never made; one that is not a database is a problem."""
+    """Its versions are counted without the deleted ones; what is no database is a problem."""
     (tmp_path / "mlruns").mkdir()
     database = tmp_path / "mlruns" / "mlflow.db"
     connection = sqlite3.connect(database)
-    connection.execute("create table model_versions (name text)")
+    connection.execute("create table model_versions (name text, current_stage text)")
+    stages = [("one", "None"), ("two", "None"), ("gone", "Deleted_Internal")]
+    connection.executemany("insert into model_versions values (?, ?)", stages)
+    connection.commit()
     connection.close()
-    assert [check["status"] for check in doctor._check_mlflow(tmp_path)] == ["ok"]
+    (found,) = doctor._check_mlflow(tmp_path)
+    assert (found["status"], found["found"]) == ("ok", "2 model versions registered")
     database.write_bytes(b"no database at all" * 100)
     assert [check["status"] for check in doctor._check_mlflow(tmp_path)] == ["problem"]
 
