@@ -46,6 +46,15 @@ def find_base(
     Raises:
         InputError: The model is nowhere, or has no safetensors weights.
     """
+    try:
+        return _find(base, revision, root, memory, fetch)
+    except OSError as error:  # a name that no file can bear, a folder that may not be read
+        raise wrong("model.base", base, f"It cannot be read: {error.strerror or error}.") from None
+
+
+def _find(
+    base: str, revision: str | None, root: Path, memory: Path | None, fetch: bool
+) -> BaseModel | None:
     found: str | None = None
     if base.startswith("package:"):
         folder = _find_in_package(base.removeprefix("package:"))

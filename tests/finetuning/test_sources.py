@@ -71,6 +71,12 @@ def test_a_model_that_is_nowhere(tmp_path, base):
     assert "Give a hub id, a folder with config.json, or package:" in refuse(base, tmp_path)
 
 
+@pytest.mark.parametrize("base", ["x" * 5000, "./" + "x" * 5000])
+def test_a_name_that_no_file_can_bear(tmp_path, base):
+    """What the system itself refuses to look up is a fault of the key like any other."""
+    assert "File name too long" in refuse(base, tmp_path)
+
+
 @pytest.mark.parametrize("weights", ["pytorch_model.bin", "model.pt", "weights.pkl"])
 def test_pickled_weights_are_refused(tmp_path, weights):
     """A pickle can run anything when it is loaded."""
