@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from finetuning.digests import digest_value
 from finetuning.errors import Fault, InputError
 from finetuning.splits import assign_splits, digest_text
-from finetuning.tables import check_columns, read_table
+from finetuning.tables import check_columns, read_cells
 
 if TYPE_CHECKING:
     import pandas
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 RESERVED = ("file", "row", "split", "key")
 PREDICTED = ("id", "label", "prediction", "score")  # columns of the prediction table
+
+
+class Table(NamedTuple):
+    """One table of the data set: the split that it is for, its file, its columns, its rows."""
+
+    split: str
+    name: str
+    columns: list[str]
+    values: list[list[str | None]]
 
 
 def take_snapshot(folder: Path, data: Data) -> pandas.DataFrame:
@@ -37,7 +46,32 @@ def take_snapshot(folder: Path, data: Data) -> pandas.DataFrame:
     """
     import pandas
 
-    faults = []
+    tables = [
+        _mark(pandas.DataFrame(values, columns=columns, dtype=object), split, name)
+        for split, name, columns, values in read_tables(folder, data)
+    ]
+    rows = pandas.concat(tables)
+    rows = rows.reset_index(drop=True)
+    rows = rows.astype(object).where(rows.notna(), None)  # a column that only one file has
+    rows["row"] = rows["row"].astype("int64")
+    rows["key"] = _digest_texts(rows, data)
+    rows["label"] = rows[_user_column(data.columns.label)]
+    rows = assign_splits(rows)
+    rows = rows.drop(columns="label").rename(columns=lambda name: name.removeprefix(_PREFIX))
+    return rows[[*RESERVED, *(name for name in rows.columns if name not in RESERVED)]]
+
+
+def read_tables(folder: Path, data: Data) -> list[Table]:
+    """The tables that the pipeline file names, read without pandas and held against the file.
+
+    Args:
+        folder: The data set's folder.
+        data: The pipeline file's `data`.
+
+    Raises:
+        InputError: A file or a column is missing, or a file cannot be read; all are listed.
+    """
+    faults: list[Fault] = []
     tables = []
     for split in SPLITS:
         name = getattr(data, split)
@@ -49,30 +83,21 @@ def take_snapshot(folder: Path, data: Data) -> pandas.DataFrame:
             faults.append(Fault(f"data.{split}", repr(name), remedy))
             continue
         try:
-            table = read_table(folder / name, f"data.{split}")
+            columns, values = read_cells(folder / name, f"data.{split}")
         except InputError as error:
             faults += error.faults
             continue
         wanted = _want_columns(data, split)
-        for wrong_column in check_columns(table, wanted, name):
-            faults += wrong_column.faults
+        faults += check_columns(columns, wanted, name)
         faults += [
             Fault(key, repr(column), f"Rename the column: {column} is a name of Tunesmith's own.")
             for key, column in wanted.items()
             if column in RESERVED or (column in PREDICTED and column != data.columns.label)
         ]
-        tables.append((split, name, table))
+        tables.append(Table(split, name, columns, values))
     if faults:
         raise InputError(list(dict.fromkeys(faults)))
-    rows = pandas.concat([_mark(table, split, name) for split, name, table in tables])
-    rows = rows.reset_index(drop=True)
-    rows = rows.astype(object).where(rows.notna(), None)  # a column that only one file has
-    rows["row"] = rows["row"].astype("int64")
-    rows["key"] = _digest_texts(rows, data)
-    rows["label"] = rows[_user_column(data.columns.label)]
-    rows = assign_splits(rows)
-    rows = rows.drop(columns="label").rename(columns=lambda name: name.removeprefix(_PREFIX))
-    return rows[[*RESERVED, *(name for name in rows.columns if name not in RESERVED)]]
+    return tables
 
 
 # The user's columns may bear the names of ours until the very end.

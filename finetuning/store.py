@@ -8,8 +8,6 @@ crash leaves no half entry; a missing or damaged entry is a miss, never a wrong 
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from finetuning.digests import digest_file, digest_value, write_atomically
+from finetuning.locks import fill
 
 MANIFEST = "manifest.json"
 
@@ -65,9 +64,7 @@ class Store:
     ) -> Entry:
         """Make an entry: `make` fills an empty folder and returns the facts to keep beside it."""
         folder = self.root / stage / digest
-        temporary = self.root / stage / f".{digest[:16]}.{uuid.uuid4().hex[:8]}.tmp"
-        temporary.mkdir(parents=True)
-        try:
+        with fill(folder.parent, digest[:16]) as temporary:
             facts = make(temporary)
             files = {
                 path.relative_to(temporary).as_posix(): [path.stat().st_size, digest_file(path)]
@@ -79,8 +76,6 @@ class Store:
             manifest["digest"] = digest_value(manifest)
             write_atomically(temporary / MANIFEST, json.dumps(manifest, indent=1))
             self._move(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         # Read back, so that a first run and a later one see the very same values.
         kept = self.find(stage, digest, verify=False)
         if kept is None:
@@ -90,10 +85,8 @@ class Store:
     def discard(self, stage: str, digest: str) -> None:
         """Drop an entry that speaks of something which is no more."""
         folder = self.root / stage / digest
-        gone = folder.with_name(f".{digest[:16]}.{uuid.uuid4().hex[:8]}.tmp")
-        with suppress(FileNotFoundError):
+        with fill(folder.parent, digest[:16]) as gone, suppress(FileNotFoundError):
             folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
 
     def _move(self, temporary: Path, folder: Path) -> None:
         try:
@@ -101,10 +94,10 @@ class Store:
         except OSError:
             if self.find(folder.parent.name, folder.name) is not None:
                 return  # another run made the same entry first: by construction it is the same
-            damaged = folder.with_name(f".{folder.name[:16]}.{uuid.uuid4().hex[:8]}.damaged")
-            folder.rename(damaged)
+            if not folder.exists():
+                raise
+            folder.rename(temporary.with_name("damaged"))
             temporary.rename(folder)
-            shutil.rmtree(damaged, ignore_errors=True)
 
 
 def _is_intact(path: Path, mark: Sequence[Any], verify: bool) -> bool:

@@ -6,10 +6,11 @@ import csv
 import io
 import json
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetuning.errors import InputError, wrong
+from finetuning.errors import Fault, wrong
 
 if TYPE_CHECKING:
     import pandas
@@ -30,6 +31,12 @@ def read_table(path: Path, key: str = "data.train") -> pandas.DataFrame:
     """
     import pandas
 
+    columns, values = read_cells(path, key)
+    return pandas.DataFrame(values, columns=columns, dtype=object)
+
+
+def read_cells(path: Path, key: str) -> tuple[list[str], list[list[str | None]]]:
+    """As `read_table`: the columns' names and the rows, without pandas."""
     if not path.is_file():
         near = sorted(item.name for item in path.parent.glob("*") if item.suffix in ENDINGS)
         there = f" It holds {', '.join(near[:10])}." if near else " It holds no table."
@@ -46,7 +53,7 @@ def read_table(path: Path, key: str = "data.train") -> pandas.DataFrame:
     columns, values = reader()
     if not values:
         raise wrong(key, path.name, "The table has no rows: give at least a few for each label.")
-    return pandas.DataFrame(values, columns=columns, dtype=object)
+    return columns, values
 
 
 def decode(path: Path, key: str) -> str:
@@ -156,10 +163,7 @@ def normalise(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def check_columns(table: pandas.DataFrame, wanted: dict[str, str], file: str) -> list[InputError]:
-    """One error for each wanted column (pipeline key -> name) that the table lacks."""
-    return [
-        wrong(key, name, f"{file} has the columns {', '.join(map(str, table.columns))}.")
-        for key, name in wanted.items()
-        if name not in table.columns
-    ]
+def check_columns(columns: Sequence[str], wanted: dict[str, str], file: str) -> list[Fault]:
+    """One fault for each wanted column (pipeline key -> name) that a table lacks."""
+    remedy = f"{file} has the columns {', '.join(map(str, columns))}."
+    return [Fault(key, repr(name), remedy) for key, name in wanted.items() if name not in columns]

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from finetuning.errors import TunesmithError, ValidationError
+from finetuning.locks import fill, hold
 from finetuning.pipelines import find_pipeline, load_pipeline
 from finetuning.snapshots import take_snapshot
 from flows.environment import prepare_environment
+from flows.preparation import resolve_data
 from tasks.planning import STATE
 from tasks.validation import validate_rows
 from tasks.validation_report import printable, raise_if_invalid, write_report
-from tasks.versioning import hash_folder, resolve
+from tasks.versioning import hash_folder
 
 if TYPE_CHECKING:
     from tasks.validation_report import ValidationReport
@@ -42,7 +40,7 @@ def validate_pipeline(root: Path, name: str, overrides: Sequence[str]) -> dict[s
     """
     prepare_environment(root)
     pipeline = load_pipeline(find_pipeline(root, name), overrides)
-    version = resolve(root, pipeline.data.path)
+    version = resolve_data(root, pipeline.data.path)
     rows = take_snapshot(root / pipeline.data.path, pipeline.data)
     if hash_folder(root, pipeline.data.path) != version.files:
         raise TunesmithError(f"{pipeline.data.path} was changed while it was read: validate again")
@@ -66,14 +64,9 @@ def validate_pipeline(root: Path, name: str, overrides: Sequence[str]) -> dict[s
 def keep_report(root: Path, name: str, report: ValidationReport) -> Path:
     """Write a report where the pipeline's last one was; nobody ever finds half of one there."""
     top = root / STATE / "validation"
-    top.mkdir(parents=True, exist_ok=True)
-    locks = root / STATE / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(prefix=f".{name}.", dir=top) as temporary,
-        FileLock(locks / f"{name}.validation"),
-    ):
-        made, former = Path(temporary, "made"), Path(temporary, "former")
+    lock = root / STATE / "locks" / f"{name}.validation"
+    with hold(lock), fill(top, name) as made:
+        former = made.with_name("former")
         write_report(report, made)
         if (top / name).exists():
             (top / name).rename(former)
@@ -83,7 +76,6 @@ def keep_report(root: Path, name: str, report: ValidationReport) -> Path:
             if former.exists():
                 former.rename(top / name)
             raise
-        shutil.rmtree(former, ignore_errors=True)
     return top / name
 
 

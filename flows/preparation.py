@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
 from finetuning.config import Pipeline
-from finetuning.errors import Fault, InputError, TunesmithError
+from finetuning.errors import Fault, InputError, TunesmithError, wrong
+from finetuning.locks import hold
 from finetuning.pipelines import find_pipeline, load_pipeline
+from finetuning.snapshots import read_tables
 from finetuning.sources import BaseModel, find_base
 from tasks.planning import STATE, Work, plan
 from tasks.versioning import DataVersion, resolve
@@ -41,11 +45,29 @@ def prepare_work(
     def find() -> BaseModel | None:
         return find_base(pipeline.model.base, pipeline.model.revision, root, memory, fetch)
 
-    data = _collect(faults, lambda: resolve(root, pipeline.data.path))
+    data = _collect(faults, lambda: resolve_data(root, pipeline.data.path))
     base = _collect(faults, find)
     if faults:
+        if data is not None:
+            _collect(faults, lambda: read_tables(root / pipeline.data.path, pipeline.data))
         raise InputError(faults)
     return _plan(root, pipeline, data, base)
+
+
+def resolve_data(root: Path, folder: str) -> DataVersion:
+    """As `resolve`; where what is missing is the sample, the remedy is to fetch it.
+
+    Raises:
+        InputError: As `resolve` has them.
+    """
+    try:
+        return resolve(root, folder)
+    except InputError:
+        from tasks import sample
+
+        if not sample.is_missing(root, folder):
+            raise
+        raise wrong("data.path", folder, sample.REMEDY) from None
 
 
 def _plan(
@@ -68,3 +90,26 @@ def need_work(root: Path, name: str, overrides: Sequence[str] = ()) -> Work:
     if work is None:
         raise TunesmithError(f"the base model of {name} could not be brought here")
     return work
+
+
+def check_tables(work: Work) -> None:
+    """Hold the tables against the pipeline file, unless a snapshot has been taken of them already.
+
+    Raises:
+        InputError: A file or a column is missing, or a file cannot be read; all are listed.
+    """
+    if work.store.find("snapshot", work.plans["snapshot"].key, verify=False) is None:
+        read_tables(work.root / work.pipeline.data.path, work.pipeline.data)
+
+
+def hold_pipeline(
+    root: Path, name: str, overrides: Sequence[str] = ()
+) -> AbstractContextManager[None]:
+    """Be the only run of a pipeline, among all processes; one that has to wait says so."""
+    pipeline = load_pipeline(find_pipeline(root, name), overrides).name
+
+    def say() -> None:
+        text = f"tunesmith: another run of {pipeline} is under way; this one begins when it ends"
+        print(text, file=sys.stderr, flush=True)
+
+    return hold(root / STATE / "locks" / f"{pipeline}.run", say)

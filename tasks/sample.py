@@ -23,13 +23,15 @@ from typing import NamedTuple
 
 from finetuning.digests import digest_file, write_atomically
 from finetuning.errors import InputError, TunesmithError
-from tasks.versioning import initialise, prove
+from tasks.versioning import initialise, prove, read_pointer
 
 FOLDER = "data/reviews"
 PACKAGE, RELEASE = "vaderSentiment", "0.5"
 ARCHIVE = f"{PACKAGE}-{RELEASE}.zip"
 ARCHIVE_SHA256 = "5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a"
 RATINGS = f"{PACKAGE}-{RELEASE}/additional_resources/hutto_ICWSM_2014.tar.gz"
+POINTER = "cbb8e5370d5ede4142a83db9c9e3daf6.dir"  # what data.dvc says where data/ is the sample
+REMEDY = "It is the sample, not fetched yet. Run: make data, or: python -m tasks.sample"
 CLEAR = 0.5
 TEST_SHARE = 0.2
 
@@ -100,6 +102,11 @@ def fetch(root: Path, later: bool = False) -> str:
     for name, content in built.items():
         write_atomically(root / FOLDER / name, content)
     return f"{FOLDER} built from {archive.name}"
+
+
+def is_missing(root: Path, folder: str) -> bool:
+    """Whether a data set's folder is the sample's, has not been fetched, and is all of data.dvc."""
+    return folder == FOLDER and not (root / FOLDER).exists() and read_pointer(root) == POINTER
 
 
 def _digest_files(folder: Path) -> dict[str, str]:

@@ -1,8 +1,10 @@
 """The store: what was kept is found again exactly, or not at all."""
 
+import errno
 import json
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -134,6 +136,20 @@ def test_a_damaged_entry_is_replaced(store, name):
     assert store.find("train", DIGEST) == kept
     assert names_in(store.root)[:2] == ["train", f"train/{DIGEST}"]
     assert len(names_in(store.root / "train")) == 5
+
+
+def test_what_cannot_be_moved_says_why(store, monkeypatch):
+    """A disk that fails at the very last step leaves the reason, and no half entry."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def fail(*_):
+        raise full
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        store.keep("train", DIGEST, fill)
+    assert caught.value is full
+    assert names_in(store.root) == ["train"]
 
 
 def test_the_first_of_two_equal_entries_stays(store):

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from finetuning.errors import InputError
-from finetuning.tables import check_columns, normalise, read_table
+from finetuning.tables import check_columns, normalise, read_cells, read_table
 
 
 def read(folder, name, content):
@@ -234,11 +234,11 @@ def test_normalise_ignores_case_white_space_and_forms():
 
 
 def test_check_columns_lists_each_missing_one(tmp_path):
-    """One error for each key, naming what the table has."""
+    """One fault for each key, naming what the table has."""
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
-    table = read_table(tmp_path / "a.csv")
+    columns, _ = read_cells(tmp_path / "a.csv", "data.train")
     wanted = {"data.columns.text": "a", "data.columns.label": "x", "data.slices[0]": "y"}
-    errors = check_columns(table, wanted, "a.csv")
+    errors = check_columns(columns, wanted, "a.csv")
     assert [str(error) for error in errors] == [
         "data.columns.label: found 'x'. a.csv has the columns a, b.",
         "data.slices[0]: found 'y'. a.csv has the columns a, b.",

@@ -247,3 +247,15 @@ def test_real_sample_is_what_data_dvc_holds(tmp_path):
                 (tmp_path / "data/reviews" / name).write_bytes(content)
     (tmp_path / "data.dvc").write_bytes((PROJECT / "data.dvc").read_bytes())
     assert versioning.resolve(tmp_path, sample.FOLDER).committed
+
+
+def test_the_sample_is_known_when_it_was_never_fetched(tmp_path):
+    """Only its own folder, while it is not there, and while data.dvc is the committed one."""
+    (tmp_path / "data.dvc").write_bytes((PROJECT / "data.dvc").read_bytes())
+    assert sample.is_missing(tmp_path, "data/reviews")
+    assert not sample.is_missing(tmp_path, "data/others")
+    (tmp_path / "data" / "reviews").mkdir(parents=True)
+    assert not sample.is_missing(tmp_path, "data/reviews")
+    (tmp_path / "data" / "reviews").rmdir()
+    (tmp_path / "data.dvc").unlink()
+    assert not sample.is_missing(tmp_path, "data/reviews")
