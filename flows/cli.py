@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from finetuning.errors import Fault, InputError, RefusedError, TunesmithError
+from finetuning.failures import explain
 from finetuning.pipelines import find_root
 
 app = typer.Typer(
@@ -36,6 +39,7 @@ def Port(help_text: str) -> Any:  # noqa: N802 - it stands where typer's classes
 
 def answer(as_json: bool, act: Callable[[], dict[str, Any]], say: Callable[[Any], str]) -> None:
     """Act, print the result for a person or a program, and end with the agreed exit code."""
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         result = act()
     except TunesmithError as error:
@@ -43,11 +47,18 @@ def answer(as_json: bool, act: Callable[[], dict[str, Any]], say: Callable[[Any]
     except KeyboardInterrupt:
         message = "interrupted: the same command goes on from what is kept"
         fail(as_json, TunesmithError(message), say)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        fail(as_json, TunesmithError(f"{place}{error.strerror or error}"), say)
+    except Exception as error:
+        if (known := explain(error)) is None:
+            traceback.print_exc()
+            known = TunesmithError(f"unexpected {type(error).__name__}: {error}")
+        fail(as_json, known, say)
     else:
         write(json.dumps(result, ensure_ascii=False) if as_json else say(result))
+
+
+def interrupt(*_: Any) -> None:
+    """What SIGTERM does: as Ctrl-C, so that what was started is ended too."""
+    raise KeyboardInterrupt
 
 
 def fail(as_json: bool, error: TunesmithError, say: Callable[[Any], str]) -> None:

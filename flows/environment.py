@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 from finetuning.errors import TunesmithError
+from finetuning.failures import explain
 from finetuning.progress import QUIET
 
 TELEMETRY_OFF = {
@@ -56,7 +57,7 @@ def hush_libraries() -> None:
     warnings.filterwarnings("ignore", message=r".*Add type hints to the `predict` method.*")
     for name in ("mlflow", "alembic", "great_expectations"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
+    for name in ("prefect.flow_runs", "prefect.task_runs", "mlflow.store.db.utils"):
         logging.getLogger(name).addFilter(hide_expected)
     from transformers.utils import logging as transformers_logging
 
@@ -66,8 +67,11 @@ def hush_libraries() -> None:
 def hide_expected(record: logging.LogRecord) -> bool:
     """Drop the traceback of a failure that was foreseen: its message says all there is to do."""
     error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-    if isinstance(error, TunesmithError):
+    if error is None:
+        return True
+    known = error if isinstance(error, TunesmithError) else explain(error)
+    if known is not None:
         record.exc_info = None
         record.exc_text = None
-        record.msg, record.args = f"{type(error).__name__}: {error}", ()
+        record.msg, record.args = f"{type(error).__name__}: {known}", ()
     return True

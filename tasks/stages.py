@@ -13,6 +13,7 @@ from prefect.logging import get_run_logger
 from prefect.tasks import exponential_backoff
 
 from finetuning.errors import InputError, RefusedError, ValidationError
+from finetuning.failures import recognise
 from tasks.planning import remember
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def may_help(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
         state.result()
     except NEVER_RETRIED:
         return False
-    except Exception:  # whatever else failed may be the network or the disk
-        return True
+    except Exception as error:  # whatever else failed may be the network or the disk
+        known = recognise(error)
+        return known is None or known[0].passing
     return False

@@ -1,5 +1,6 @@
 """Nothing phones home, and a foreseen failure shows no traceback."""
 
+import errno
 import logging
 import os
 import sys
@@ -39,3 +40,11 @@ def test_unforeseen_failure_keeps_its_traceback():
     record = record_of(ZeroDivisionError("oops"))
     assert hide_expected(record)
     assert record.exc_info is not None
+
+
+def test_a_failure_of_a_known_kind_loses_its_traceback():
+    """A full disk is nobody's mistake in the code: its message has the remedy."""
+    record = record_of(OSError(errno.ENOSPC, "No space left on device"))
+    assert hide_expected(record)
+    assert record.exc_info is None
+    assert "Free some space" in record.getMessage()

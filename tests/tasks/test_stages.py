@@ -1,5 +1,7 @@
 """Stages are retried where that can help, and nowhere else."""
 
+import errno
+
 import pytest
 
 from finetuning.errors import Fault, InputError, RefusedError, ValidationError
@@ -26,10 +28,12 @@ class Ended:
         FloatingPointError("diverged"),
         MemoryError(),
         KeyError("typo"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        PermissionError(errno.EACCES, "Permission denied"),
     ],
 )
 def test_what_cannot_change_is_not_retried(error):
-    """Bad input, bad data, a refusal and mistakes in the code end a stage at once."""
+    """Bad input or data, a refusal, a mistake in the code, a full disk end a stage at once."""
     assert may_help(None, None, Ended(error)) is False
 
 
