@@ -11,7 +11,7 @@ from prefect import flow
 from finetuning.errors import RefusedError
 from finetuning.pipelines import find_root
 from flows.environment import hush_libraries
-from flows.preparation import need_work
+from flows.preparation import hold_pipeline, need_work
 from tasks.checking import validate
 from tasks.encoding import encode
 from tasks.evaluation import evaluate
@@ -36,16 +36,18 @@ def finetune(
     """
     started = time.monotonic()
     hush_libraries()
-    work = need_work(root or find_root(Path.cwd()), pipeline, overrides or [])
-    outcomes = [
-        snapshot(work),
-        validate(work),
-        encode(work),
-        train(work),
-        evaluate(work),
-        register(work),
-    ]
-    return conclude(work, outcomes, time.monotonic() - started)
+    root = root or find_root(Path.cwd())
+    with hold_pipeline(root, pipeline, overrides or []):
+        work = need_work(root, pipeline, overrides or [])
+        outcomes = [
+            snapshot(work),
+            validate(work),
+            encode(work),
+            train(work),
+            evaluate(work),
+            register(work),
+        ]
+        return conclude(work, outcomes, time.monotonic() - started)
 
 
 def conclude(work: Work, outcomes: list[Outcome], seconds: float) -> dict[str, Any]:

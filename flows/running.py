@@ -11,8 +11,8 @@ from typing import Any
 
 from finetuning.errors import RefusedError
 from flows.environment import prepare_environment
-from flows.preparation import need_work, prepare_work
-from tasks.planning import STAGES, Work
+from flows.preparation import check_tables, hold_pipeline, need_work, prepare_work
+from tasks.planning import STAGES
 from tasks.registry import has_version
 
 
@@ -32,21 +32,28 @@ def run_pipeline(root: Path, name: str, overrides: Sequence[str], quiet: bool) -
     """
     started = time.monotonic()
     prepare_environment(root, quiet)
-    work = prepare_work(root, name, overrides, fetch=False)
-    known = None if work is None else recall_result(work)
-    if known is not None:
-        result = known | {"seconds": round(time.monotonic() - started, 3)}
-        if not result["gate"]["promote"]:
-            raise RefusedError("; ".join(result["gate"]["reasons"]), result)
-        return result
-    if work is None:
-        # A wrong name is said before a server is started for it.
-        need_work(root, name, overrides)
+    result = recall_result(root, name, overrides)
+    if result is None:
+        with hold_pipeline(root, name, overrides):
+            # Whoever held it may just have made what is asked for.
+            result = recall_result(root, name, overrides) or start(root, name, overrides)
+    result |= {"seconds": round(time.monotonic() - started, 3)}
+    if not result["gate"]["promote"]:
+        raise RefusedError("; ".join(result["gate"]["reasons"]), result)
+    return result
+
+
+def start(root: Path, name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Run the flow, after what is wrong with the input has been said."""
+    check_tables(need_work(root, name, overrides))
+    from flows.server import reach_server, reach_tracking
+
+    reach_tracking(root)
     warm_up()
+    reach_server(root)
     from flows.finetune import finetune
 
-    result = finetune(pipeline=name, overrides=list(overrides), root=root)
-    return result | {"seconds": round(time.monotonic() - started, 3)}
+    return finetune(pipeline=name, overrides=list(overrides), root=root)
 
 
 def warm_up() -> None:
@@ -62,8 +69,11 @@ def warm_up() -> None:
     threading.Thread(target=import_all, name="warm-up", daemon=True).start()
 
 
-def recall_result(work: Work) -> dict[str, Any] | None:
-    """The result of the run that this work would repeat, where its model is still registered."""
+def recall_result(root: Path, name: str, overrides: Sequence[str]) -> dict[str, Any] | None:
+    """The result of the run that this one would repeat, where its model is still registered."""
+    work = prepare_work(root, name, overrides, fetch=False)
+    if work is None:
+        return None
     entry = work.store.find("register", work.plans["register"].key, verify=False)
     if entry is None:
         return None

@@ -10,50 +10,30 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.request import ProxyHandler, build_opener
 
-from finetuning.errors import Fault, InputError, TunesmithError
+from finetuning.errors import Fault, InputError
 from finetuning.pipelines import find_pipeline, list_pipelines, load_pipeline
 from flows.environment import prepare_environment
+from flows.processes import HOST, STOPPING, Part, await_health, end_group, end_part, start
 from tasks.planning import STATE
 from tasks.registry import ARTIFACTS, find_tracking_uri
 
 if TYPE_CHECKING:
     from prefect.runner import Runner
 
-HOST = "127.0.0.1"
 MARK = "TUNESMITH_UP"
-STARTING = 120.0  # seconds that a server may take until it answers
-STOPPING = 10.0  # seconds between asking a process to end and ending it
 LONGEST_WAIT = 60.0  # seconds before a part that dies again and again is started again
 LOOKING = 2.0  # seconds between two looks at the pipelines' files
 THEIRS = ("schedules", "paused", "parameters", "concurrency_limit", "concurrency_options")
 AT_ONCE = 1  # flow runs; the others wait, for two trainings on one machine slow each other down
-
-
-@dataclass
-class Part:
-    """One of the processes, and what is needed to start it again."""
-
-    name: str
-    command: list[str]
-    environment: dict[str, str]
-    log: Path | None = None
-    health: str | None = None
-    process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    failures: int = 0
-    due: float = 0.0  # when it is to be started again
 
 
 def serve_all(root: Path, prefect_port: int, mlflow_port: int) -> dict[str, Any]:
@@ -158,39 +138,6 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def start(part: Part, root: Path) -> None:
-    """Start a part in a session of its own, its output in its log or else on our own."""
-    if part.log is not None:
-        part.log.parent.mkdir(parents=True, exist_ok=True)
-    mode = "ab" if part.failures else "wb"
-    with part.log.open(mode) if part.log else nullcontext(sys.stderr.buffer) as output:
-        part.process = subprocess.Popen(
-            part.command,
-            cwd=root,
-            env=part.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    part.started, part.due = time.monotonic(), 0.0
-
-
-def await_health(part: Part, stop: threading.Event) -> None:
-    """Wait until a server answers; where it does not, say so with the end of its log."""
-    opener = build_opener(ProxyHandler({}))
-    while part.process is not None and part.health is not None and not stop.wait(0.2):
-        ended = part.process.poll()
-        if ended is not None or time.monotonic() - part.started > STARTING:
-            reason = "does not answer" if ended is None else f"ended with code {ended}"
-            lines = part.log.read_text("utf-8", "replace").splitlines() if part.log else []
-            last = "\n".join(lines[-10:])
-            raise TunesmithError(f"{part.name} {reason}. The end of {part.log}:\n{last}")
-        with suppress(OSError), opener.open(part.health, timeout=5) as answer:
-            if answer.status == 200:
-                return
-
-
 def revive(part: Part, root: Path) -> None:
     """Start a part again that has died; after each failure later."""
     if part.process is not None and part.process.poll() is not None:
@@ -204,23 +151,10 @@ def revive(part: Part, root: Path) -> None:
         start(part, root)
 
 
-def end_group(group: int, number: signal.Signals) -> None:
-    """Send a signal to a process group that may have gone already."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
-
-
 def stop_all(parts: list[Part], mark: str) -> None:
     """Stop what was started: the last first, so that flow runs can still tell the server."""
     for part in reversed(parts):
-        if part.process is None:
-            continue
-        end_group(part.process.pid, signal.SIGTERM)
-        try:
-            part.process.wait(STOPPING)
-        except subprocess.TimeoutExpired:
-            end_group(part.process.pid, signal.SIGKILL)
-            part.process.wait()
+        end_part(part)
     left = find_marked(mark)
     for number, patience in ((signal.SIGTERM, STOPPING), (signal.SIGKILL, STOPPING)):
         for process in left:

@@ -1,0 +1,145 @@
+"""The servers of a run: those that are set, or Prefect's of its own for as long as it lasts.
+
+Prefect's own ephemeral server would not do: two of them that begin at once on a new database break
+each other's migrations, and one whose database cannot be written is started again for ever.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
+
+from finetuning.errors import TunesmithError
+from finetuning.locks import hold
+from flows.processes import HOST, Part, await_health, end_part, start
+from tasks.planning import STATE
+from tasks.registry import find_tracking_uri
+
+URL = "PREFECT_API_URL"
+PATIENCE = 10.0  # seconds for a server that is set to answer
+LOOKING = 1.0  # seconds between two looks at whether the run is still there
+
+
+def reach_server(root: Path) -> None:
+    """Make Prefect's API answer: ask the server that is set, or start one that ends with us.
+
+    Raises:
+        TunesmithError: It does not answer; with the reason and the remedy.
+    """
+    if url := find_url():
+        ask(url, "Prefect", URL)
+        return
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = probe.getsockname()[1]
+    log = root / STATE / "logs" / f"prefect-{os.getpid()}.log"
+    environment = {
+        **os.environ,
+        # As Prefect's own ephemeral server has them.
+        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT__SERVER_FINAL": "1",
+        "PREFECT_UI_ENABLED": "0",
+    }
+    server = Part(
+        "Prefect's temporary server",
+        [sys.executable, "-m", "flows.server", str(port), str(os.getpid())],
+        environment,
+        log,
+        f"http://{HOST}:{port}/api/health",
+    )
+    # Registered before Prefect is imported: so it ends after Prefect has sent its last logs.
+    atexit.register(_end, server)
+    # The database lies there, and whoever comes first brings its tables up to date.
+    with hold(Path(os.environ["PREFECT_HOME"], "start.lock")):
+        start(server, root)
+        await_health(server, threading.Event())
+    os.environ[URL] = f"http://{HOST}:{port}/api"
+    os.environ["PREFECT_UI_URL"] = ""  # there is none to look at, so no log names it
+    if "prefect" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
+
+
+def _end(server: Part) -> None:
+    end_part(server)
+    if server.log is not None:
+        server.log.unlink(missing_ok=True)
+
+
+def find_url() -> str | None:
+    """The API that is set in the environment, or in a profile of Prefect's."""
+    if url := os.environ.get(URL):
+        return url
+    if not Path(os.environ["PREFECT_HOME"], "profiles.toml").is_file():
+        return None
+    from prefect.settings import PREFECT_API_URL
+
+    profiled: str | None = PREFECT_API_URL.value()
+    return profiled
+
+
+def reach_tracking(root: Path) -> None:
+    """Ask the MLflow server that is set, where one is: better now than after the training.
+
+    Raises:
+        TunesmithError: It does not answer.
+    """
+    uri = find_tracking_uri(root)
+    if uri.startswith(("http://", "https://")):
+        ask(uri, "MLflow", "MLFLOW_TRACKING_URI")
+
+
+def ask(url: str, name: str, variable: str) -> None:
+    """Whether a server that is set answers.
+
+    Args:
+        url: Its address.
+        name: Whose it is.
+        variable: The environment's variable that names it.
+
+    Raises:
+        TunesmithError: It does not.
+    """
+    # Names and passwords are for the library that uses the address; a local one needs no proxy.
+    scheme, _, rest = url.partition("://")
+    place = rest.rpartition("@")[2].rstrip("/")
+    own = place.startswith((HOST, "localhost", "[::1]"))
+    opener = build_opener(ProxyHandler({})) if own else build_opener()
+    try:
+        opener.open(f"{scheme}://{place}/health", timeout=PATIENCE).close()
+    except HTTPError:
+        return  # it is there; what it holds against us, the library says better
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise TunesmithError(
+            f"{name}'s server at {place} does not answer ({reason}). Start it (tunesmith up), or "
+            f"correct or unset {variable}: without it a run needs no server of yours"
+        ) from None
+
+
+def serve(port: int, owner: int) -> None:
+    """Serve Prefect's API until its owner has gone, however that went."""
+    import uvicorn
+
+    def watch() -> None:
+        while os.getppid() == owner:
+            time.sleep(LOOKING)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+    application = "prefect.server.api.server:create_app"
+    uvicorn.run(application, factory=True, host=HOST, port=port, log_level="error", lifespan="on")
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), int(sys.argv[2]))

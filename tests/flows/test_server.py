@@ -1,0 +1,47 @@
+"""Prefect's API for a run: a silent server is said, and a server of our own says why it fails."""
+
+import os
+import socket
+
+import pytest
+
+from finetuning.errors import TunesmithError
+from flows import server
+from flows.environment import prepare_environment
+
+
+@pytest.fixture(autouse=True)
+def _no_server(tmp_path, monkeypatch):
+    """No server is set, and Prefect's home is the test's."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.delenv("PREFECT_HOME", raising=False)
+    prepare_environment(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "reach"),
+    [("PREFECT_API_URL", server.reach_server), ("MLFLOW_TRACKING_URI", server.reach_tracking)],
+)
+def test_a_server_that_is_set_and_silent_is_said(tmp_path, monkeypatch, variable, reach):
+    """With its address, without the password in it, and both ways out."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{probe.getsockname()[1]}/api"
+        monkeypatch.setenv(variable, f"http://me:secret@{place}")
+        with pytest.raises(TunesmithError) as caught:
+            reach(tmp_path)
+    assert place in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert f"unset {variable}" in str(caught.value)
+
+
+def test_a_server_that_cannot_begin_says_why(tmp_path):
+    """A damaged database: its own words and the remedy, once, and no address is left set."""
+    home = tmp_path / ".tunesmith" / "prefect"
+    home.mkdir(parents=True)
+    (home / "prefect.db").write_bytes(b"no database at all" * 1000)
+    with pytest.raises(TunesmithError, match="file is not a database") as caught:
+        server.reach_server(tmp_path)
+    assert "restore it, or move it away" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+    assert "PREFECT_API_URL" not in os.environ
