@@ -85,6 +85,15 @@ def _own_environment():
     os.environ.update(before)
 
 
+@pytest.fixture
+def own_dvc(tmp_path_factory, monkeypatch):
+    """Keeps DVC and git away from the settings and caches of whoever runs the tests."""
+    place = tmp_path_factory.mktemp("dvc")
+    for name in ("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR", "DVC_SITE_CACHE_DIR"):
+        monkeypatch.setenv(name, str(place / name))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(place.parent))
+
+
 @pytest.fixture(scope="session")
 def bert_folder(tmp_path_factory):
     """A base model folder: BERT with 2 layers of width 32, random weights, WordPiece tokenizer."""

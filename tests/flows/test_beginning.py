@@ -16,26 +16,17 @@ from flows import beginning, guessing
 from flows.beginning import begin_pipeline, describe_beginning
 from flows.guessing import guess_columns
 from tasks import versioning
+from tests.support import begin_repository
+
+pytestmark = pytest.mark.usefixtures("own_dvc")
 
 WORDS = "the printer does not work again please help my order arrived late and the screen broke"
-
-
-@pytest.fixture(autouse=True)
-def _own_settings(tmp_path_factory, monkeypatch):
-    """Keeps DVC away from the settings and caches of whoever runs the tests."""
-    place = tmp_path_factory.mktemp("dvc")
-    for name in ("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR", "DVC_SITE_CACHE_DIR"):
-        monkeypatch.setenv(name, str(place / name))
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(place.parent))
 
 
 @pytest.fixture
 def root(tmp_path):
     """An empty project in a git repository."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    subprocess.run(["git", "init", "-q", folder], check=True)
-    return folder
+    return begin_repository(tmp_path / "project")
 
 
 def make_sentence(draw, number):
@@ -112,6 +103,16 @@ def test_a_table_becomes_a_pipeline_with_versioned_data(root, tmp_path):
     again = begin_pipeline(root, "second", source)
     assert versioning.resolve(root, "data/support").committed
     assert again["data"] == "data/second"
+
+
+def test_a_folder_inside_a_repository_is_a_project_too(root, tmp_path):
+    """Where the git repository begins above, DVC is set up for the folder alone."""
+    source = write_csv(tmp_path / "tickets.csv", make_records())
+    (root / "inner").mkdir()
+    begin_pipeline(root / "inner", "support", source)
+    assert versioning.resolve(root / "inner", "data/support").committed
+    assert (root / "inner" / ".dvc").is_dir()
+    assert not (root / ".dvc").exists()
 
 
 def test_without_git_it_works_and_says_what_is_lost(tmp_path):

@@ -9,18 +9,12 @@ import pytest
 
 from finetuning.errors import InputError
 from tasks import data_files, versioning
+from tests.support import begin_repository
+
+pytestmark = pytest.mark.usefixtures("own_dvc")
 
 FOLDER = "data/reviews"
 LATER = 60 * 10**9
-
-
-@pytest.fixture(autouse=True)
-def _own_settings(tmp_path_factory, monkeypatch):
-    """Keeps DVC away from the settings and caches of whoever runs the tests."""
-    place = tmp_path_factory.mktemp("dvc")
-    for name in ("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR", "DVC_SITE_CACHE_DIR"):
-        monkeypatch.setenv(name, str(place / name))
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(place.parent))
 
 
 @pytest.fixture
@@ -41,7 +35,7 @@ def plain(tmp_path):
 @pytest.fixture
 def project(plain):
     """The same under git and DVC, recorded."""
-    subprocess.run(["git", "init", "-q", plain], check=True)
+    begin_repository(plain)
     (plain / ".gitignore").write_text("/data/\n")
     assert versioning.initialise(plain) is None
     versioning.add(plain)
