@@ -84,8 +84,9 @@ def describe_result(result: dict[str, Any]) -> str:
     """The end of the output: the model, its score against its baselines, and where to look."""
     metrics, gate = result["metrics"], result["gate"]
     name, version = result["pipeline"], result["model_version"]
+    waiting = "waiting as challenger" if result["alias"] else "not offered: it was rolled back"
     heads = {
-        "registered": f"{name}: version {version} registered, waiting as {result['alias']}",
+        "registered": f"{name}: version {version} registered, {waiting}",
         "promoted": f"{name}: version {version} registered and promoted to {result['alias']}",
         "unchanged": f"{name}: nothing changed, version {version} is up to date",
         "refused": f"{name}: the gate refused this model; nothing was registered",
