@@ -32,7 +32,7 @@ def roll_back_model(root: Path, name: str, reason: str | None) -> dict[str, Any]
     prepare_environment(root)
     with reach(root, name) as client:
         change, state = roll_back(client, root, need_name(name), reason)
-    return show_change("rolled back", change, state)
+    return show_change("rolled_back", change, state)
 
 
 def show_change(status: str, change: Change | None, state: Succession) -> dict[str, Any]:

@@ -80,7 +80,8 @@ def read_succession(client: MlflowClient, name: str) -> Succession:
     changes = [
         change
         for key, text in model.tags.items()
-        if _NUMBER.fullmatch(key) and (change := Change.from_text(text))
+        # A record that someone has edited beyond recognition shows as a change made elsewhere.
+        if key.startswith(RECORD) and (change := Change.from_text(text)) and key_of(change) == key
     ]
     return Succession(
         name,
@@ -137,14 +138,16 @@ def settle(client: MlflowClient, name: str) -> Succession:
             for change in state.pending
             if now - first_seen.setdefault(key_of(change), now) > PATIENCE
         ]
-        for change in late:
-            if change.version == state.champion:
-                follow(client, name, change)
-                client.set_registered_model_tag(name, key_of(change), mark_done(change))
-            else:
-                client.delete_registered_model_tag(name, key_of(change))
         if not late:
             time.sleep(PATIENCE / 20)
+            continue
+        change = late[0]
+        passed = any(one.done and one.number >= change.number for one in state.changes)
+        if change.version == state.champion and not passed:
+            follow(client, name, change)
+            client.set_registered_model_tag(name, key_of(change), mark_done(change))
+        else:
+            client.delete_registered_model_tag(name, key_of(change))
     return state
 
 
@@ -174,10 +177,7 @@ def carry_out(client: MlflowClient, name: str, change: Change) -> Succession:
     if state.champion == change.version:
         last = state.changes[-1] if state.changes else None
         version = last.version if last else change.replaced
-        if version is None:
-            client.delete_registered_model_alias(name, CHAMPION)
-        else:
-            client.set_registered_model_alias(name, CHAMPION, version)
+        point(client, name, CHAMPION, version)
         point(client, name, PREVIOUS, last.previous if last else None)
     raise TunesmithError(f"the registry answered too slowly and {name} stays as it was: try again")
 
@@ -191,7 +191,8 @@ def follow(client: MlflowClient, name: str, change: Change) -> None:
     """
     point(client, name, PREVIOUS, change.previous)
     back = change.replaced if change.how == ROLLED_BACK else None
-    if read_succession(client, name).aliases.get(CHALLENGER) in (change.version, back):
+    waiting = read_succession(client, name).aliases.get(CHALLENGER)
+    if waiting is not None and waiting in (change.version, back):
         client.delete_registered_model_alias(name, CHALLENGER)
     client.delete_model_version_tag(name, change.version, WITHDRAWN)
     present = {str(found.version) for found in client.search_model_versions(f"name='{name}'")}

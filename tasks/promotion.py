@@ -15,23 +15,14 @@ from tasks.registry import (
     CHALLENGER,
     CHAMPION,
     PREVIOUS,
-    TAG,
-    fetch_json,
     find_version,
     has_files,
     split_reference,
 )
+from tasks.verdicts import list_refusals, name_champion, read_verdict, refuse, shorten
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-VERDICT = f"{TAG}.verdict"
-VERDICT_FILE = "verdict.json"
-# What the history keeps of a verdict; the whole stays with the version's run.
-KEPT = (
-    "promote", "metric", "value", "minimum", "champion", "difference", "interval", "p_value",
-    "reasons",
-)  # fmt: skip
 
 
 def promote(
@@ -78,11 +69,45 @@ def promote(
             previous=find_earlier(state.tell(), list_usable(client, state) - {number}),
             how=PROMOTED,
             why=why,
-            verdict=verdict and {key: verdict[key] for key in KEPT if key in verdict},
+            verdict=verdict and shorten(verdict),
             override=reason if refusals else None,
         )
 
     return change_champion(client, root, name, decide)
+
+
+def offer(
+    client: MlflowClient, root: Path, name: str, version: str, automatic: bool
+) -> tuple[str | None, str | None]:
+    """Let a version that was just registered wait as challenger, or promote it.
+
+    A registration that is made again finds a version that has gone on since: a champion stays
+    one, and what was rolled back is not offered again.
+
+    Args:
+        client: A client of the registry.
+        root: The project's folder.
+        name: The registered model.
+        version: The version.
+        automatic: Whether it is promoted where nothing forbids it.
+
+    Returns:
+        The alias that it has, None where it was rolled back; and why it was not promoted, None
+        where it was or was not to be.
+    """
+    found = client.get_model_version(name, version)
+    if CHAMPION in found.aliases:
+        return CHAMPION, None
+    if WITHDRAWN in found.tags:
+        return None, f"{name}/{version} was rolled back and is not offered again"
+    client.set_registered_model_alias(name, CHALLENGER, version)
+    if not automatic:
+        return CHALLENGER, None
+    try:
+        promote(client, root, f"{name}/{version}", why="gate.promote: auto")
+    except RefusedError as error:
+        return CHALLENGER, str(error)
+    return CHAMPION, None
 
 
 def roll_back(
@@ -138,7 +163,7 @@ def choose_version(client: MlflowClient, reference: str) -> tuple[str, str]:
     if alias is None and version is None:
         aliases = read_succession(client, name).aliases
         if CHALLENGER not in aliases:
-            there = _name_champion(aliases.get(CHAMPION))
+            there = name_champion(aliases.get(CHAMPION))
             remedy = f"Name a version, such as {name}/{found.version}, or run: tunesmith run {name}"
             fault = Fault("MODEL", f"{name!r}, where no challenger waits ({there})", remedy)
             raise InputError([fault])
@@ -154,7 +179,10 @@ def check_files(client: MlflowClient, version: Any) -> None:
     """
     if not has_files(client, version):
         place = client.get_model_version_download_uri(version.name, str(version.version))
-        remedy = f"Bring its files back, or make a version anew: tunesmith run {version.name}"
+        remedy = (
+            "Bring its files back, name another version, or make one anew: "
+            f"tunesmith run {version.name}"
+        )
         where = f"{version.name}/{version.version}"
         raise InputError([Fault(where, f"no MLmodel file under {place}", remedy)])
 
@@ -171,76 +199,6 @@ def check_reason(option: str, reason: str | None) -> str | None:
     if text is not None and len(text) > LONGEST_REASON:
         raise wrong(option, len(text), f"Say it in at most {LONGEST_REASON} characters.")
     return text
-
-
-def read_verdict(client: MlflowClient, version: Any) -> dict[str, Any] | None:
-    """The gate's verdict on a version: its run's verdict.json, else what its tag says.
-
-    Where the two differ, the version counts as refused.
-    """
-    tag = version.tags.get(VERDICT, "")
-    told = {"passed": True, "refused": False}.get(tag)
-    verdict = _fetch_verdict(client, version.run_id) if version.run_id else None
-    if verdict is None:
-        return None if told is None else {"promote": told, "reasons": [f"{VERDICT}: {tag}"]}
-    return verdict | {"promote": verdict.get("promote") is True and told is not False}
-
-
-def _fetch_verdict(client: MlflowClient, run_id: str) -> dict[str, Any] | None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        files = [file.path for file in client.list_artifacts(run_id)]
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise
-    if VERDICT_FILE not in files:
-        return None
-    try:
-        verdict = fetch_json(client, run_id, VERDICT_FILE)
-    except ValueError:
-        verdict = None
-    return verdict if isinstance(verdict, dict) else {"reasons": [f"{VERDICT_FILE} is damaged"]}
-
-
-def list_refusals(version: Any, verdict: dict[str, Any] | None, champion: str | None) -> list[str]:
-    """Why a version may not become champion by itself; empty where it may."""
-    refusals = []
-    if when := version.tags.get(WITHDRAWN):
-        refusals.append(f"it was rolled back on {when}")
-    if verdict is None:
-        return [*refusals, "it has no verdict of the gate"]
-    if not verdict["promote"]:
-        reasons = "; ".join(map(str, verdict.get("reasons") or ["no reason is recorded"]))
-        refusals.append(f"its verdict refused it: {reasons}")
-    if "champion" in verdict:
-        held = verdict["champion"]
-        held = held.get("version") if isinstance(held, dict) else held
-        if (None if held is None else str(held)) != champion:
-            refusals.append(
-                f"its verdict is out of date: held against {_name_champion(held)}, "
-                f"while now there is {_name_champion(champion)}"
-            )
-    return refusals
-
-
-def _name_champion(version: object) -> str:
-    return "no champion" if version is None else f"champion version {version}"
-
-
-def refuse(name: str, number: str, refusals: list[str], champion: str | None) -> RefusedError:
-    """The refusal with its remedies."""
-    remedy = f'judge it anew: tunesmith run {name}, or set this aside: --override "reason"'
-    result = {
-        "status": "refused",
-        "model": name,
-        "model_version": number,
-        "champion": champion,
-        "reasons": refusals,
-        "remedy": remedy,
-    }
-    return RefusedError(f"{name}/{number} is not promoted: {'; '.join(refusals)}", result)
 
 
 def list_usable(client: MlflowClient, state: Succession) -> set[str]:
@@ -265,7 +223,7 @@ def find_target(client: MlflowClient, state: Succession) -> str:
         earlier = {number for number in list_usable(client, state) if number != state.champion}
         target = find_earlier(state.tell(), earlier)
     if target is None or target == state.champion:
-        there = _name_champion(state.champion)
+        there = name_champion(state.champion)
         remedy = f"Name the version to go to: tunesmith promote {state.name}/VERSION"
         fault = Fault("MODEL", f"{state.name!r}, which has no previous champion ({there})", remedy)
         raise InputError([fault])

@@ -15,7 +15,6 @@ from prefect.runtime import flow_run
 
 import finetuning
 from finetuning.digests import digest_value
-from finetuning.errors import RefusedError
 from finetuning.gate import judge
 from finetuning.lineage import (
     Lineage,
@@ -25,12 +24,9 @@ from finetuning.lineage import (
     list_obstacles,
 )
 from finetuning.pipelines import flatten
-from tasks.champions import WITHDRAWN
 from tasks.evaluation import EVALUATION, PREDICTIONS, read_test_rows
-from tasks.promotion import promote
+from tasks.promotion import offer
 from tasks.registry import (
-    CHALLENGER,
-    CHAMPION,
     TAG,
     connect,
     find_experiment,
@@ -94,7 +90,10 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
     version, alias = None, None
     if verdict["promote"]:
         version = register_version(client, work, run_id, digest, lineage, folder)
-        alias = offer(client, work, version)
+        automatic = work.pipeline.gate.promote == "auto"
+        alias, refusal = offer(client, work.root, work.pipeline.name, version, automatic)
+        if refusal:
+            get_run_logger().warning("%s", refusal)
     client.set_terminated(run_id, "FINISHED")
     get_run_logger().info("%s", verdict["reasons"][0])
     return {
@@ -235,32 +234,6 @@ def register_version(
         model_id=model.model_id,
     )
     return str(version.version)
-
-
-def offer(client: MlflowClient, work: Work, version: str) -> str | None:
-    """Name a version challenger, or champion where the pipeline says `promote: auto`.
-
-    A registration that is made again finds a version that has gone on since: a champion stays
-    one, and what was rolled back is not offered again.
-
-    Returns:
-        The alias that the version has, None where it was rolled back.
-    """
-    name = work.pipeline.name
-    found = client.get_model_version(name, version)
-    if CHAMPION in found.aliases:
-        return CHAMPION
-    if WITHDRAWN in found.tags:
-        return None
-    client.set_registered_model_alias(name, CHALLENGER, version)
-    if work.pipeline.gate.promote != "auto":
-        return CHALLENGER
-    try:
-        promote(client, work.root, f"{name}/{version}", why="gate.promote: auto")
-    except RefusedError as error:
-        get_run_logger().warning("%s", error)
-        return CHALLENGER
-    return CHAMPION
 
 
 def make_tags(digest: str, lineage: Lineage) -> dict[str, str]:
