@@ -136,6 +136,42 @@ def lineage(
 
 
 @app.command()
+def promote(
+    model: Annotated[str, typer.Argument(help="NAME (its challenger), NAME/VERSION, NAME@ALIAS.")],
+    override: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Promote against the gate; recorded.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a version champion, where its verdict allows it."""
+    from flows.promoting import describe_promotion, promote_model
+
+    answer(as_json, lambda: promote_model(here(), model, override), describe_promotion)
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(help="Name of the model.")],
+    reason: Annotated[str | None, typer.Option(help="Why, for the history.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make the champion before the present one champion again."""
+    from flows.promoting import describe_rollback, roll_back_model
+
+    answer(as_json, lambda: roll_back_model(here(), name, reason), describe_rollback)
+
+
+@app.command()
+def history(
+    name: Annotated[str, typer.Argument(help="Name of the model.")], as_json: Json = False
+) -> None:
+    """What was champion from when to when, by which verdict, by whom."""
+    from flows.promoting import describe_history, read_history
+
+    answer(as_json, lambda: read_history(here(), name), describe_history)
+
+
+@app.command()
 def doctor(
     name: Annotated[str | None, typer.Argument(help="Pipeline to look at too.")] = None,
     as_json: Json = False,

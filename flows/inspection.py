@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import sqlite3
-import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,7 +16,16 @@ from finetuning.pipelines import find_pipeline, flatten, list_pipelines, load_pi
 from finetuning.sources import find_base
 from flows.environment import prepare_environment
 from tasks.planning import STATE, explain, plan, recall
-from tasks.registry import SQLITE, TAG, connect, find_tracking_uri, find_version
+from tasks.registry import (
+    SQLITE,
+    TAG,
+    connect_quietly,
+    explain_silence,
+    fetch_json,
+    find_tracking_uri,
+    find_version,
+    reach,
+)
 from tasks.versioning import locate, resolve
 
 if TYPE_CHECKING:
@@ -156,11 +162,11 @@ def read_versions(root: Path, names: list[str]) -> dict[str, list[Version]]:
             pass  # another version of MLflow keeps its tables otherwise: ask MLflow itself
     from mlflow.exceptions import MlflowException
 
-    client = _open_client(root)
+    client = connect_quietly(root)
     try:
         return {name: _ask_registry(client, name) for name in names}
     except MlflowException as error:
-        raise _explain_silence(uri, error) from None
+        raise explain_silence(uri, error) from None
 
 
 def _read_database(database: sqlite3.Connection) -> dict[str, list[Version]]:
@@ -207,20 +213,6 @@ def _tell_time(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
 
 
-def _open_client(root: Path) -> MlflowClient:
-    # A server that is down is said so after seconds; MLflow's own patience is four minutes.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    return connect(root)
-
-
-def _explain_silence(uri: str, error: Exception) -> TunesmithError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
-    return TunesmithError(f"the registry at {uri} does not answer: {reason}")
-
-
 def describe_status(result: dict[str, Any]) -> str:
     """The status as a table for people."""
     if not result["pipelines"]:
@@ -246,23 +238,15 @@ def describe_status(result: dict[str, Any]) -> str:
 def read_lineage(root: Path, reference: str) -> dict[str, Any]:
     """The record of what a version (NAME, NAME@ALIAS or NAME/VERSION) was made from."""
     prepare_environment(root)
-    uri = find_tracking_uri(root)
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
-        raise wrong("MODEL", reference, "Nothing is registered yet: `tunesmith run NAME` does it.")
-    from mlflow.exceptions import MlflowException
-
-    client = _open_client(root)
-    try:
+    with reach(root, reference) as client:
         version = find_version(client, reference)
         version = client.get_model_version(version.name, version.version)
-    except MlflowException as error:
-        raise _explain_silence(uri, error) from None
-    return {
-        **_fetch_record(client, version),
-        "model_version": str(version.version),
-        "aliases": sorted(version.aliases),
-        "tags": dict(sorted(version.tags.items())),
-    }
+        return {
+            **_fetch_record(client, version),
+            "model_version": str(version.version),
+            "aliases": sorted(version.aliases),
+            "tags": dict(sorted(version.tags.items())),
+        }
 
 
 def _fetch_record(client: MlflowClient, version: Any) -> dict[str, Any]:
@@ -271,9 +255,7 @@ def _fetch_record(client: MlflowClient, version: Any) -> dict[str, Any]:
     reason = "its run wrote none"
     if version.run_id:
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                path = client.download_artifacts(version.run_id, "lineage.json", folder)
-                record = json.loads(Path(path).read_text("utf-8"))
+            record = fetch_json(client, version.run_id, "lineage.json")
             if isinstance(record, dict):
                 return record
         except (MlflowException, OSError, ValueError) as error:

@@ -56,16 +56,22 @@ def start(part: Part, root: Path) -> None:
 
 def await_health(part: Part, stop: threading.Event) -> None:
     """Wait until a server answers; where it does not, say so with the end of its log."""
-    opener = build_opener(ProxyHandler({}))
     while part.process is not None and part.health is not None and not stop.wait(0.2):
         ended = part.process.poll()
         if ended is not None or time.monotonic() - part.started > STARTING:
             reason = "does not answer" if ended is None else f"ended with code {ended}"
             said = part.log.read_text("utf-8", "replace") if part.log else ""
             raise TunesmithError(f"{part.name} {reason}. {explain_log(said)}")
-        with suppress(OSError), opener.open(part.health, timeout=5) as answer:
-            if answer.status == 200:
-                return
+        if is_healthy(part):
+            return
+
+
+def is_healthy(part: Part) -> bool:
+    """Whether a server answers by now."""
+    opener = build_opener(ProxyHandler({}))
+    with suppress(OSError), opener.open(str(part.health), timeout=5) as answer:
+        return bool(answer.status == 200)
+    return False
 
 
 def explain_log(said: str) -> str:

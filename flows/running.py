@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,24 +49,20 @@ def start(root: Path, name: str, overrides: Sequence[str]) -> dict[str, Any]:
     from flows.server import reach_server, reach_tracking
 
     reach_tracking(root)
-    warm_up()
-    reach_server(root)
-    from flows.finetune import finetune
+    with reach_server(root) as ready:
+        from flows.finetune import finetune
 
+        warm_up(ready)
     return finetune(pipeline=name, overrides=list(overrides), root=root)
 
 
-def warm_up() -> None:
-    """Import what the stages need while Prefect's server starts, which is a process of its own."""
-
-    def import_all() -> None:
-        for name in ("great_expectations", "sklearn.linear_model", "scipy.stats", "mlflow.pyfunc"):
-            try:
-                importlib.import_module(name)
-            except ImportError:
-                return  # the stage that needs it says so better
-
-    threading.Thread(target=import_all, name="warm-up", daemon=True).start()
+def warm_up(ready: Callable[[], bool]) -> None:
+    """Import what the stages need, for as long as Prefect's server is not ready."""
+    for name in ("great_expectations", "sklearn.linear_model", "scipy.stats", "mlflow.pyfunc"):
+        if ready():
+            return
+        with suppress(ImportError):  # the stage that needs it says so better
+            importlib.import_module(name)
 
 
 def recall_result(root: Path, name: str, overrides: Sequence[str]) -> dict[str, Any] | None:
@@ -94,8 +90,9 @@ def describe_result(result: dict[str, Any]) -> str:
     """The end of the output: the model, its score against its baselines, and where to look."""
     metrics, gate = result["metrics"], result["gate"]
     name, version = result["pipeline"], result["model_version"]
+    waiting = "waiting as challenger" if result["alias"] else "not offered: it was rolled back"
     heads = {
-        "registered": f"{name}: version {version} registered, waiting as {result['alias']}",
+        "registered": f"{name}: version {version} registered, {waiting}",
         "promoted": f"{name}: version {version} registered and promoted to {result['alias']}",
         "unchanged": f"{name}: nothing changed, version {version} is up to date",
         "refused": f"{name}: the gate refused this model; nothing was registered",

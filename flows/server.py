@@ -13,6 +13,8 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
@@ -20,7 +22,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from finetuning.errors import TunesmithError
 from finetuning.locks import hold
-from flows.processes import HOST, Part, await_health, end_part, start
+from flows.processes import HOST, Part, await_health, end_part, is_healthy, start
 from tasks.planning import STATE
 from tasks.registry import find_tracking_uri
 
@@ -29,14 +31,21 @@ PATIENCE = 10.0  # seconds for a server that is set to answer
 LOOKING = 1.0  # seconds between two looks at whether the run is still there
 
 
-def reach_server(root: Path) -> None:
+@contextmanager
+def reach_server(root: Path) -> Iterator[Callable[[], bool]]:
     """Make Prefect's API answer: ask the server that is set, or start one that ends with us.
+
+    Within the context one that was started gets ready, and at its end it answers.
+
+    Yields:
+        Tells whether it answers already.
 
     Raises:
         TunesmithError: It does not answer; with the reason and the remedy.
     """
     if url := find_url():
         ask(url, "Prefect", URL)
+        yield lambda: True
         return
     with socket.socket() as probe:
         probe.bind((HOST, 0))
@@ -58,16 +67,21 @@ def reach_server(root: Path) -> None:
     )
     # Registered before Prefect is imported: so it ends after Prefect has sent its last logs.
     atexit.register(_end, server)
-    # The database lies there, and whoever comes first brings its tables up to date.
-    with hold(Path(os.environ["PREFECT_HOME"], "start.lock")):
-        start(server, root)
-        await_health(server, threading.Event())
     os.environ[URL] = f"http://{HOST}:{port}/api"
     os.environ["PREFECT_UI_URL"] = ""  # there is none to look at, so no log names it
     if "prefect" in sys.modules:
         from prefect.context import refresh_global_settings_context
 
         refresh_global_settings_context()
+    try:
+        # The database lies there, and whoever comes first brings its tables up to date.
+        with hold(Path(os.environ["PREFECT_HOME"], "start.lock")):
+            start(server, root)
+            yield lambda: is_healthy(server)
+            await_health(server, threading.Event())
+    except BaseException:
+        del os.environ[URL]
+        raise
 
 
 def _end(server: Part) -> None:

@@ -25,9 +25,8 @@ from finetuning.lineage import (
 )
 from finetuning.pipelines import flatten
 from tasks.evaluation import EVALUATION, PREDICTIONS, read_test_rows
+from tasks.promotion import offer
 from tasks.registry import (
-    CHALLENGER,
-    CHAMPION,
     TAG,
     connect,
     find_experiment,
@@ -91,8 +90,10 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
     version, alias = None, None
     if verdict["promote"]:
         version = register_version(client, work, run_id, digest, lineage, folder)
-        alias = CHAMPION if work.pipeline.gate.promote == "auto" else CHALLENGER
-        client.set_registered_model_alias(work.pipeline.name, alias, version)
+        automatic = work.pipeline.gate.promote == "auto"
+        alias, refusal = offer(client, work.root, work.pipeline.name, version, automatic)
+        if refusal:
+            get_run_logger().warning("%s", refusal)
     client.set_terminated(run_id, "FINISHED")
     get_run_logger().info("%s", verdict["reasons"][0])
     return {

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import re
 import sqlite3
-from contextlib import closing
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetuning.errors import wrong
+from finetuning.errors import TunesmithError, wrong
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,6 +22,7 @@ DATABASE = "mlruns/mlflow.db"
 ARTIFACTS = "mlruns/artifacts"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+PREVIOUS = "previous"  # the version that a rollback brings back
 TAG = "tunesmith"
 SQLITE = "sqlite:///"
 # MLflow marks a deleted version and keeps its row.
@@ -39,6 +44,42 @@ def connect(root: Path) -> MlflowClient:
         Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
     mlflow.set_tracking_uri(uri)
     return mlflow.MlflowClient()
+
+
+def connect_quietly(root: Path) -> MlflowClient:
+    """A client for commands whose output is all that a person wants to read."""
+    # A server that is down is said so after seconds; MLflow's own patience is four minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return connect(root)
+
+
+@contextmanager
+def reach(root: Path, reference: str) -> Iterator[MlflowClient]:
+    """A client of a registry that must be there already, to ask about a model.
+
+    Raises:
+        InputError: Nothing has been registered in this project yet.
+        TunesmithError: The registry does not answer, or answers with an error.
+    """
+    uri = find_tracking_uri(root)
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
+        raise wrong("MODEL", reference, "Nothing is registered yet: `tunesmith run NAME` does it.")
+    from mlflow.exceptions import MlflowException
+
+    client = connect_quietly(root)
+    try:
+        yield client
+    except MlflowException as error:
+        raise explain_silence(uri, error) from None
+
+
+def explain_silence(uri: str, error: Exception) -> TunesmithError:
+    """What MLflow's error means to a person, in one line."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+    return TunesmithError(f"the registry at {uri} does not answer: {reason}")
 
 
 def find_experiment(client: MlflowClient, root: Path, name: str) -> str:
@@ -83,14 +124,51 @@ def has_version(root: Path, name: str, version: str) -> bool:
             return bool(rows) and (Path(_strip_scheme(folder)) / "MLmodel").is_file()
     from mlflow.exceptions import MlflowException
 
+    client = connect(root)
     try:
-        return bool(connect(root).get_model_version(name, version).status == "READY")
+        found = client.get_model_version(name, version)
+        return found.status == "READY" and has_files(client, found)
     except MlflowException:
         return False
 
 
 def _strip_scheme(place: str) -> str:
     return place.removeprefix("file://")
+
+
+def has_files(client: MlflowClient, version: Any) -> bool:
+    """Whether the model of a version lies where the registry says, wherever that is."""
+    from mlflow.artifacts import list_artifacts
+
+    place = client.get_model_version_download_uri(version.name, str(version.version))
+    files = list_artifacts(artifact_uri=place, tracking_uri=client.tracking_uri)
+    return any(Path(file.path).name == "MLmodel" for file in files)
+
+
+def fetch_json(client: MlflowClient, run_id: str, name: str) -> Any:
+    """The content of a JSON file that was kept with a run.
+
+    Raises:
+        MlflowException: The run or the file is not there.
+        OSError: The file cannot be read.
+        ValueError: It is no JSON.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = client.download_artifacts(run_id, name, folder)
+        return json.loads(Path(path).read_text("utf-8"))
+
+
+def split_reference(reference: str) -> tuple[str, str | None, str | None]:
+    """Name, alias and version of NAME, NAME@ALIAS or NAME/VERSION.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    parts = re.fullmatch(r"(?:models:/)?([^@/]+)(?:@([^@/]+)|/([^@/]+))?", reference)
+    if parts is None:
+        raise wrong("MODEL", reference, "Write NAME, NAME@ALIAS or NAME/VERSION.")
+    name, alias, version = parts.groups()
+    return name, alias, version
 
 
 def find_version(client: MlflowClient, reference: str) -> Any:
@@ -101,10 +179,7 @@ def find_version(client: MlflowClient, reference: str) -> Any:
     """
     from mlflow.exceptions import MlflowException
 
-    parts = re.fullmatch(r"(?:models:/)?([^@/]+)(?:@([^@/]+)|/([^@/]+))?", reference)
-    if parts is None:
-        raise wrong("MODEL", reference, "Write NAME, NAME@ALIAS or NAME/VERSION.")
-    name, alias, version = parts.groups()
+    name, alias, version = split_reference(reference)
     try:
         versions = list(client.search_model_versions(f"name='{name}'"))
     except MlflowException:

@@ -100,7 +100,8 @@ def test_packages_run_nothing():
 
 
 @pytest.mark.parametrize(
-    "module", ["flows.cli", "flows.preparation", "flows.running", "tasks.planning"]
+    "module",
+    ["flows.cli", "flows.preparation", "flows.promoting", "flows.running", "tasks.planning"],
 )
 def test_importing_is_cheap(module):
     """In a fresh process: what answers "nothing changed" imports nothing that takes seconds."""

@@ -159,3 +159,14 @@ def test_refused_model_is_not_registered(project, first):
     again = run_json(project, *words, code=4)
     assert again["run_id"] == result["run_id"]
     assert len(client.search_model_versions("name='toy'")) == before
+
+
+def test_automatic_promotion_is_recorded_like_any_other(project, first):
+    """With `promote: auto` the version is champion, and the history says by whom and why."""
+    result = run_json(project, "run", "toy", "--set", "gate.promote=auto")
+    assert (result["status"], result["alias"]) == ("promoted", "champion")
+    told = run_json(project, "history", "toy")
+    assert (told["champion"], told["challenger"]) == (result["model_version"], None)
+    (period,) = told["history"]
+    assert (period["by"], period["why"]) == ("tester", "gate.promote: auto")
+    assert period["verdict"]["reasons"] == result["gate"]["reasons"]

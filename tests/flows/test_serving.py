@@ -10,52 +10,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import ProxyHandler, Request, build_opener
 
 import psutil
 import pytest
 
 from finetuning.errors import InputError
 from flows.serving import MARK, check_ports
+from tests.servers import ask, await_status, take_port
 
 PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
-OPENER = build_opener(ProxyHandler({}))
 CODE = (
     "import sys; from pathlib import Path; from flows.serving import serve_all;"
     "print(serve_all(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))['status'])"
 )
-
-
-def take_port():
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def ask(url, body=None):
-    """Status and content of an address; (0, "") where nothing answers."""
-    data = None if body is None else json.dumps(body).encode()
-    request = Request(url, data, {"Content-Type": "application/json"})
-    try:
-        with OPENER.open(request, timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except HTTPError as error:
-        return error.code, ""
-    except OSError:
-        return 0, ""
-
-
-def await_status(url, wanted=200, patience=50.0):
-    """The content of an address once it answers as wanted."""
-    until = time.monotonic() + patience
-    while True:
-        status, content = ask(url)
-        if status == wanted:
-            return content
-        assert time.monotonic() < until, f"{url} answers {status}"
-        time.sleep(0.3)
 
 
 def marked_by(parent):
