@@ -123,7 +123,7 @@ def compare_answers(table: pandas.DataFrame, answers: Answers) -> Serving:
         return Serving(0, 0, 0.0, None, answers.error)
     served = replace_answers(table, answers.tables[TEST])
     different = int((served["prediction"] != table["prediction"]).sum())
-    apart = float((served["score"] - table["score"]).abs().max())
+    apart = float((served["score"] - table["score"]).abs().max(skipna=False))
     if not np.isfinite(apart):
         return Serving(len(table), different, 0.0, answers.latency_ms, "a score is not finite")
     return Serving(len(table), different, apart, answers.latency_ms)

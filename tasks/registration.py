@@ -93,7 +93,7 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
         alias = CHAMPION if work.pipeline.gate.promote == "auto" else CHALLENGER
         client.set_registered_model_alias(work.pipeline.name, alias, version)
     client.set_terminated(run_id, "FINISHED")
-    get_run_logger().info("%s", verdict["reasons"][0])
+    get_run_logger().info("the gate: %s", "; ".join(verdict["reasons"]))
     return {
         "model_version": version,
         "model_uri": None if version is None else f"models:/{work.pipeline.name}/{version}",
