@@ -5,20 +5,26 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from finetuning.behaviour import Behaviour
+from finetuning.sections import Section
 
 Metric = Literal["accuracy", "macro_f1"]
+SHARES = ("accuracy", "macro_f1")  # metrics that are at most 1
+Policy = Literal["not_worse", "better"]
 Severity = Literal["critical", "warning"]
 StrategyKind = Literal[
     "probe-then-tune", "full", "head", "freeze", "gradual", "discriminative", "scratch"
 ]
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-
-
-class Section(BaseModel):
-    """What all sections share: nothing can be changed, nothing unknown is let in."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Columns(Section):
@@ -158,18 +164,61 @@ class Training(Section):
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything that is drawn.")
 
 
+class SliceLimit(Section):
+    """What holds for every slice, however good the total is."""
+
+    max_drop: float = Field(
+        0.03, ge=0, le=1, description="How far a slice may fall below the champion's."
+    )
+
+
 class Gate(Section):
     """What a model must show before it is registered as a candidate for promotion."""
 
     metric: Metric = Field("accuracy", description="Metric that the gate decides on.")
-    minimum: float = Field(
-        0.0, ge=0, le=1, description="Absolute floor of the metric, also for the first model."
+    minimum: float | None = Field(
+        None,
+        ge=0,
+        description="Absolute floor of the metric, also for the first model (a ceiling, where "
+        "less is better); null: none.",
+    )
+    against_champion: Policy = Field(
+        "not_worse",
+        description="better: the difference to the champion must be shown to be above 0; "
+        "not_worse: above -margin.",
+    )
+    margin: float = Field(
+        0.005, ge=0, description="not_worse: a loss of this size would not matter."
+    )
+    alpha: float = Field(
+        0.05,
+        gt=0,
+        le=0.5,
+        description="Chance that, of all challengers judged on the same test rows, any is let "
+        "through that is not what the policy asks for (one-sided). The first spends half of it: "
+        "0.05 gives it a 95% interval.",
+    )
+    slices: SliceLimit = Field(
+        default_factory=lambda: SliceLimit.model_validate({}), description="What holds for slices."
+    )
+    latency_ms: float | None = Field(
+        None, gt=0, description="Most milliseconds for one row (median); null: measured only."
+    )
+    behaviour: tuple[Behaviour, ...] = Field(
+        (), description="Examples that the model must get right, whatever its metrics."
     )
     promote: Literal["manual", "auto"] = Field(
         "manual",
-        description="auto makes a model that reaches the floor the champion at once; "
+        description="auto makes a model that passes the champion at once; "
         "manual leaves it waiting as challenger.",
     )
+
+    @field_validator("minimum")
+    @classmethod
+    def _check_minimum(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is not None and value > 1 and info.data.get("metric") in SHARES:
+            raise ValueError("a share is at most 1")
+        return value
 
 
 class Pipeline(Section):
@@ -197,4 +246,17 @@ class Pipeline(Section):
                 "use lower-case letters, digits, '.', '_' and '-', at most 63, "
                 "beginning with a letter or digit"
             )
+        return value
+
+    @field_validator("gate")
+    @classmethod
+    def _check_behaviour(cls, value: Gate, info: ValidationInfo) -> Gate:
+        labels = info.data["data"].labels if "data" in info.data else None
+        for test in value.behaviour:
+            unknown = test.named_labels - set(labels or test.named_labels)
+            if unknown:
+                raise ValueError(
+                    f"behaviour test {test.name!r} speaks of {min(unknown)!r}, "
+                    f"and data.labels has {', '.join(labels or ())}"
+                )
         return value

@@ -172,6 +172,43 @@ def history(
 
 
 @app.command()
+def gate(
+    candidate: Annotated[Path, typer.Argument(help="Table with id, label, prediction.")],
+    champion: Annotated[Path, typer.Argument(help="The same rows, predicted by the champion.")],
+    policy: Annotated[str, typer.Option(help="better or not_worse.")] = "better",
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="accuracy, macro_f1, expected_calibration_error, perplexity, or a numeric column."
+        ),
+    ] = "accuracy",
+    lower_is_better: Annotated[
+        bool, typer.Option("--lower-is-better", help="For a column of which less is better.")
+    ] = False,
+    alpha: Annotated[float | None, typer.Option(help="Chance of a wrong pass.")] = None,
+    margin: Annotated[float | None, typer.Option(help="not_worse: a loss that is none.")] = None,
+    minimum: Annotated[float | None, typer.Option(help="Absolute floor of the metric.")] = None,
+    max_slice_drop: Annotated[float | None, typer.Option(help="How far a slice may fall.")] = None,
+    judged: Annotated[
+        int, typer.Option(min=0, help="Challengers that these rows have judged before.")
+    ] = 0,
+    as_json: Json = False,
+) -> None:
+    """Judge by two prediction tables whether a candidate may take the champion's place."""
+    from flows.judging import describe_verdict, judge_tables
+
+    given = {"alpha": alpha, "margin": margin, "minimum": minimum, "against_champion": policy}
+    rules: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if max_slice_drop is not None:
+        rules["slices"] = {"max_drop": max_slice_drop}
+
+    def act() -> dict[str, Any]:
+        return judge_tables(candidate, champion, metric, lower_is_better, judged, rules)
+
+    answer(as_json, act, describe_verdict)
+
+
+@app.command()
 def doctor(
     name: Annotated[str | None, typer.Argument(help="Pipeline to look at too.")] = None,
     as_json: Json = False,

@@ -97,7 +97,7 @@ def describe_result(result: dict[str, Any]) -> str:
         "unchanged": f"{name}: nothing changed, version {version} is up to date",
         "refused": f"{name}: the gate refused this model; nothing was registered",
     }
-    lines = [heads[result["status"]], f"  {'; '.join(gate['reasons'])}"]
+    lines = [heads[result["status"]], *(f"  {reason}" for reason in gate["reasons"])]
     lines.append(f"  {'this model':<44} accuracy {metrics['test/accuracy']:.4f}")
     for baseline in result["baselines"]:
         low, high = baseline["interval"]

@@ -55,7 +55,7 @@ _LIBRARIES: dict[str, tuple[str, ...]] = {
     "features": ("torch", "transformers"),
     "train": ("torch", "transformers", "accelerate"),
     "evaluate": ("torch", "transformers", "scikit-learn", "scipy"),
-    "register": ("mlflow",),
+    "register": ("mlflow", "numpy", "scipy"),
 }
 _MODULES: dict[str, str] = {
     "snapshot": "tasks.snapshot",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,7 @@ from filelock import FileLock
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-import finetuning
 from finetuning.digests import digest_value
-from finetuning.gate import judge
 from finetuning.lineage import (
     Lineage,
     describe_python,
@@ -24,7 +21,9 @@ from finetuning.lineage import (
     list_obstacles,
 )
 from finetuning.pipelines import flatten
-from tasks.evaluation import EVALUATION, PREDICTIONS, read_test_rows
+from tasks.evaluation import EVALUATION, PREDICTIONS
+from tasks.judging import judge_candidate
+from tasks.logged_model import keep_model
 from tasks.promotion import offer
 from tasks.registry import (
     TAG,
@@ -37,18 +36,19 @@ from tasks.registry import (
 from tasks.reporting import make_report, render_pages
 from tasks.repository import read_commit
 from tasks.stages import Outcome, fetch, perform, stage
-from tasks.training import MODEL
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from tasks.planning import Work
 
-REQUIREMENTS = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas", "tqdm")
+# What of the verdict stands in the version's own tags.
+JUDGEMENT = (
+    "metric", "value", "difference", "interval", "p_value", "policy", "champion", "judged_before",
+    "rows", "rows_digest",
+)  # fmt: skip
 LOGGED = f"{TAG}.logged"  # so that a second attempt writes no metric twice
-EXAMPLE_ROWS = 3
 LONGEST_PARAMETER = 6000  # characters, MLflow's limit
-_PYFUNC = Path(__file__).with_name("pyfunc_model.py")
 
 
 @stage("register")
@@ -74,19 +74,18 @@ def forget_deleted(work: Work) -> None:
 def _make(work: Work, folder: Path) -> dict[str, Any]:
     evaluated = fetch(work, "evaluate")
     metrics: dict[str, float] = dict(evaluated.facts["metrics"])
-    snapshot = fetch(work, "snapshot").facts
     details = json.loads((evaluated.folder / EVALUATION).read_text("utf-8"))
-    verdict = judge(
-        metrics, work.pipeline.gate, details["tested_rows"], snapshot["digests"]["test"]
-    ).to_json()
     client = connect(work.root)
     digest = work.plans["register"].key
     run_id = open_run(client, work, digest)
+    verdict = judge_candidate(client, work, run_id).to_json()
     lineage = trace(work, verdict, run_id)
     write_record(work, folder, verdict, lineage)
     if client.get_run(run_id).data.tags.get(LOGGED) is None:
-        log_run(client, work, run_id, metrics, folder)
+        log_run(client, work, run_id, metrics)
         client.set_tag(run_id, LOGGED, "yes")
+    # Each time: a model that is judged again may meet another champion.
+    client.log_artifacts(run_id, str(folder))
     version, alias = None, None
     if verdict["promote"]:
         version = register_version(client, work, run_id, digest, lineage, folder)
@@ -95,7 +94,7 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
         if refusal:
             get_run_logger().warning("%s", refusal)
     client.set_terminated(run_id, "FINISHED")
-    get_run_logger().info("%s", verdict["reasons"][0])
+    get_run_logger().info("the gate: %s", "; ".join(verdict["reasons"]))
     return {
         "model_version": version,
         "model_uri": None if version is None else f"models:/{work.pipeline.name}/{version}",
@@ -181,10 +180,8 @@ def write_record(work: Work, folder: Path, verdict: dict[str, Any], lineage: Lin
     (folder / "model_card.md").write_text(card, "utf-8")
 
 
-def log_run(
-    client: MlflowClient, work: Work, run_id: str, metrics: dict[str, float], folder: Path
-) -> None:
-    """Log parameters, metrics and the data set, and attach the record."""
+def log_run(client: MlflowClient, work: Work, run_id: str, metrics: dict[str, float]) -> None:
+    """Log parameters, metrics and the data set."""
     from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
     config = flatten(work.pipeline.model_dump(mode="json"))
@@ -206,7 +203,6 @@ def log_run(
     client.log_inputs(
         run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
     )
-    client.log_artifacts(run_id, str(folder))
 
 
 def register_version(
@@ -218,7 +214,7 @@ def register_version(
     registered = find_registered(client, work.pipeline.name, digest)
     if registered is not None:
         return str(registered.version)
-    model = log_model(work, run_id)
+    model = keep_model(client, work, run_id)
     try:
         client.create_registered_model(work.pipeline.name)
     except MlflowException as error:
@@ -226,7 +222,7 @@ def register_version(
             raise
     version = client.create_model_version(
         work.pipeline.name,
-        source=model.model_uri,
+        source=f"models:/{model.model_id}",
         run_id=run_id,
         # The tags are written with the version, so that none is ever without its digest.
         tags=make_tags(digest, lineage),
@@ -248,34 +244,6 @@ def make_tags(digest: str, lineage: Lineage) -> dict[str, str]:
         "base_model": lineage.base_model,
         "flow_run_id": lineage.flow_run_id or "none",
         "verdict": passed,
+        "judgement": json.dumps({key: lineage.verdict[key] for key in JUDGEMENT}),
     }
     return {f"{TAG}.{key}": value for key, value in tags.items()}
-
-
-def log_model(work: Work, run_id: str) -> Any:
-    """Attach the model to its run as a pyfunc from code: weights, tokenizer, library, no pickle."""
-    import mlflow
-    import pandas
-    from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec, DataType, Schema
-
-    columns = work.pipeline.data.columns
-    inputs = {"text": columns.text}
-    if columns.text_pair is not None:
-        inputs["text_pair"] = columns.text_pair
-    example = read_test_rows(work)[list(inputs.values())].head(EXAMPLE_ROWS)
-    signature = ModelSignature(
-        Schema([ColSpec(DataType.string, name) for name in inputs.values()]),
-        Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]),
-    )
-    with mlflow.start_run(run_id=run_id):
-        return mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(_PYFUNC),
-            artifacts={"model": str(fetch(work, "train").folder / MODEL)},
-            code_paths=[str(Path(finetuning.__file__).parent)],
-            model_config=inputs,
-            signature=signature,
-            input_example=pandas.DataFrame(example).astype(str),
-            pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
-        )

@@ -203,6 +203,18 @@ def find_version(client: MlflowClient, reference: str) -> Any:
     return max(versions, key=lambda found: int(found.version))
 
 
+def find_champion(client: MlflowClient, name: str) -> Any | None:
+    """The version that bears the alias champion, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None  # no such alias, or no such model
+        raise
+
+
 def find_registered(client: MlflowClient, name: str, digest: str) -> Any | None:
     """The version that was registered under a digest already, or None."""
     for version in client.search_model_versions(f"name='{name}'"):

@@ -103,3 +103,33 @@ def publish(name: str, result: dict[str, Any], card: str) -> None:
     own = f"{result['metrics']['test/accuracy']:.4f}"
     rows.insert(0, {"model": name, "accuracy": own, "lead of this model": "", "interval": ""})
     create_table_artifact(table=rows, key=f"{key}-scores", description="Scores on the test rows")
+    publish_verdict(key, result["gate"])
+
+
+def publish_verdict(key: str, verdict: dict[str, Any]) -> None:
+    """Show in the Prefect UI what the gate decided on, its reasons above the numbers."""
+    head = "passed" if verdict["promote"] else "refused"
+    champion = verdict["champion"]
+    against = f" against version {champion['model_version']}" if champion else ""
+    said = "\n".join([f"The gate: {head}{against}", *(f"- {one}" for one in verdict["reasons"])])
+    rows = [{"what": verdict["metric"], "passed": head, **_tell_numbers(verdict, verdict["value"])}]
+    for one in (*verdict["apart"], *verdict["slices"]):
+        name = one.get("name") or f"{one['column']} = {one['value']}"
+        passed = "shown only" if not one.get("judged") else "fell" if one["fell"] else "holds"
+        rows.append({"what": name, "passed": passed, **_tell_numbers(one, one["candidate_value"])})
+    for test in verdict["behaviour"]:
+        cases = f"{test['passed']} of {test['cases']}"
+        passed = "passed" if test["ok"] else "failed"
+        rows.append({"what": f"behaviour: {test['name']}", "passed": passed, "this model": cases})
+    create_table_artifact(table=rows, key=f"{key}-gate", description=said)
+
+
+def _tell_numbers(one: dict[str, Any], value: float | None) -> dict[str, str]:
+    told = {"rows": str(one["rows"]), "this model": "-" if value is None else f"{value:.4f}"}
+    if one["difference"] is None:
+        return told
+    return told | {
+        "champion": f"{one['champion_value']:.4f}",
+        "difference": f"{one['difference']:+.4f}",
+        "interval": "{:+.4f} to {:+.4f}".format(*one["interval"]),
+    }

@@ -296,3 +296,29 @@ def test_model_card_says_what_a_reader_of_the_registry_needs():
     # However much there is to say, MLflow's column holds it.
     many = [Baseline(f"b{i}", "x", 0.5, 0.5, 0.1, (0.0, 0.2), 0.1) for i in range(200)]
     assert len(to_markdown(replace(FULL, baselines=many))) <= LONGEST_CARD
+
+
+PAIRED = {"rows": 60, "candidate_value": 0.9, "champion_value": 0.95, "difference": -0.05,
+          "interval": [-0.09, -0.01], "p_value": 0.02}  # fmt: skip
+JUDGED = {
+    **FULL.verdict, "promote": False, "rows": 100, "rows_digest": "d1", "difference": 0.04,
+    "interval": [0.01, 0.07], "p_value": 0.01, "champion_value": 0.86, "confidence": 0.95,
+    "level": 0.025, "alpha": 0.05, "margin": 0.005, "policy": "better", "max_drop": 0.03,
+    "judged_before": 2, "test": "exact McNemar", "champion": {"model_version": "6"},
+    "slices": [{**PAIRED, "column": "source", "value": HOSTILE, "judged": True, "fell": True}],
+    "apart": [{**PAIRED, "name": "new since"}],
+    "behaviour": [{"name": "negation", "kind": "direction", "cases": 4, "passed": 3,
+                   "required": 1.0, "failures": [HOSTILE], "ok": False}],
+}  # fmt: skip
+
+
+def test_champion_and_behaviour_are_shown():
+    """Difference, intervals, slices, rows apart, behaviour tests and the champion's version."""
+    parsed = check_nothing_is_fetched(render(replace(FULL, verdict=JUDGED)))
+    assert parsed.sections[:2] == ["champion", "behaviour"]
+    for said in (
+        "+0.040", "+0.010 to +0.070", "-0.050", "new since", "fell", "3 of 4", "failed",
+        "The champion is version 6.", "because 2 challengers were judged", "above 0",
+    ):  # fmt: skip
+        assert said in parsed.text
+    assert "source = <script>alert(1)</script>" in parsed.text

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest, norm
 
-from finetuning.statistics import RESAMPLES, bootstrap, compare_accuracy, mcnemar, wilson
+from finetuning.statistics import (
+    RESAMPLES,
+    adjust_holm,
+    bootstrap,
+    bootstrap_paired,
+    compare_accuracy,
+    mcnemar,
+    wilson,
+)
 
 
 def models(both, first_only, second_only, neither):
@@ -184,3 +192,41 @@ def test_bootstrap_alpha():
     wide = bootstrap(lambda rows: float(values[rows].mean()), 60, alpha=0.01)
     narrow = bootstrap(lambda rows: float(values[rows].mean()), 60, alpha=0.2)
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+def mean(sums, rows):
+    """The mean, as a function of sums over rows."""
+    return sums[:, 0] / rows
+
+
+def test_paired_bootstrap_knows_its_draws():
+    """A level too small for the draws takes the normal tail; more draws are taken where asked."""
+    values = np.random.default_rng(0).normal(0.2, 1.0, (100, 1))
+    few, many = (bootstrap_paired(values, 0 * values, mean, level) for level in (None, 0.001))
+    assert (len(few.draws), len(many.draws)) == (RESAMPLES, 10_000)
+    found = few.summarise(0.0001)
+    assert found.low == pytest.approx(found.value - norm.isf(0.0001) * few.draws.std())
+    assert found.p_value == pytest.approx(2 * norm.sf(found.value / few.draws.std()))
+    assert many.summarise(0.001).low == np.quantile(many.draws, 0.001)
+
+
+def test_paired_bootstrap_of_equal_models():
+    """Models that score the same on every row differ in no draw."""
+    values = np.random.default_rng(0).normal(size=(50, 1))
+    found = bootstrap_paired(values, values, mean).summarise(0.025)
+    assert (found.value, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_paired_bootstrap_is_deterministic_and_paired():
+    """Equal bit by bit when repeated; a constant lead over noisy rows has no spread."""
+    values = np.random.default_rng(0).normal(size=(50, 1))
+    one, other = (bootstrap_paired(values + 0.1, values, mean) for _ in range(2))
+    assert (one.draws == other.draws).all()
+    assert one.draws == pytest.approx(np.full(RESAMPLES, 0.1))
+
+
+def test_holm_by_hand():
+    """0.01, 0.04, 0.03, 0.005 of four: times 3, 1, 2, 4, and never below a smaller one's."""
+    assert adjust_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert adjust_holm([0.5, 0.9]) == [1.0, 1.0]
+    assert adjust_holm([]) == []

@@ -82,7 +82,7 @@ def test_a_config_key_changes_the_stages_that_use_it(tmp_path, change, stages):
 
 
 @pytest.mark.parametrize(
-    "change", [{"gate__minimum": 0.0}, {"training__learning_rate": 0.00005}, {"data__labels": None}]
+    "change", [{"gate__alpha": 0.05}, {"training__learning_rate": 0.00005}, {"data__labels": None}]
 )
 def test_a_default_that_is_written_out_changes_nothing(tmp_path, change):
     """The resolved values count, not how the file says them."""

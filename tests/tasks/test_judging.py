@@ -1,0 +1,109 @@
+"""The gate's glue: answers against the log, rows that changed, and how often rows have judged."""
+
+from types import SimpleNamespace
+
+import pandas
+import pytest
+
+from finetuning.config import Data
+from tasks.answering import Answers, ask_model
+from tasks.judging import (
+    TEST,
+    compare_answers,
+    count_judged,
+    find_slices,
+    replace_answers,
+    tell_apart,
+)
+
+LOGGED = pandas.DataFrame(
+    {
+        "id": ["1", "2", "3"],
+        "text": ["good film", "bad film", "odd film"],
+        "source": ["web", "web", "mail"],
+        "label": ["pos", "neg", "pos"],
+        "prediction": ["pos", "neg", "neg"],
+        "score": [0.9, 0.8, 0.6],
+    }
+)
+
+
+def work(**data):
+    """As much of a run's work as is read."""
+    fields = Data.model_validate({"path": "data/x", **data})
+    return SimpleNamespace(pipeline=SimpleNamespace(data=fields))
+
+
+def answers(labels=("pos", "neg", "neg"), scores=(0.9, 0.8, 0.6)):
+    """What a loaded model answered."""
+    return Answers({TEST: pandas.DataFrame({"label": labels, "score": scores})}, 3.0)
+
+
+def test_answers_take_the_place_of_predictions():
+    """The label answered is the prediction; true labels and the rest stay."""
+    table = replace_answers(LOGGED, answers(labels=("neg", "neg", "pos")).tables[TEST])
+    assert list(table["prediction"]) == ["neg", "neg", "pos"]
+    assert list(table["label"]) == list(LOGGED["label"])
+    assert list(LOGGED["prediction"]) == ["pos", "neg", "neg"]
+
+
+def test_answers_are_compared_with_the_log():
+    """Labels that differ are counted, the largest distance of scores is found, errors are kept."""
+    same = compare_answers(LOGGED, answers())
+    assert (same.rows, same.different, same.apart, same.latency_ms) == (3, 0, 0.0, 3.0)
+    other = compare_answers(LOGGED, answers(("pos", "pos", "neg"), (0.9, 0.8, 0.7)))
+    assert (other.different, other.apart) == (1, pytest.approx(0.1))
+    assert compare_answers(LOGGED, answers(scores=(0.9, float("nan"), 0.6))).error
+    assert compare_answers(LOGGED, Answers({}, None, "OSError: gone")).error == "OSError: gone"
+
+
+def test_one_score_that_is_missing_is_not_overlooked():
+    """A NaN beside scores that agree is an error, not a maximum over the others."""
+    served = compare_answers(LOGGED, answers(scores=(float("nan"), 0.8, 0.6)))
+    assert served.error is not None
+
+
+def test_rows_are_told_apart():
+    """As the champion was tested, relabelled since, and new since."""
+    today = LOGGED.assign(text=["good film", "bad film", "new film"], label=["pos", "pos", "pos"])
+    apart = {name: list(rows) for name, rows in tell_apart(work(), today, LOGGED).items()}
+    assert apart == {
+        "as the champion was tested": [True, False, False],
+        "relabelled since": [False, True, False],
+        "new since": [False, False, True],
+    }
+    assert tell_apart(work(), today, LOGGED.drop(columns="text")) == {}
+
+
+def test_slices_that_are_gone_are_missing():
+    """A declared column that was not scored, and a value of 30 rows or more that is no more."""
+    many = pandas.concat([LOGGED] * 30)
+    slices = find_slices(work(slices=["source", "year"]), LOGGED[:2], many)
+    assert slices.columns == ("source",)
+    assert slices.missing == ("year", "source = mail")
+    assert find_slices(work(slices=["source"]), LOGGED[:2], LOGGED).missing == ()
+    assert find_slices(work(slices=["source"]), LOGGED, None).missing == ()
+
+
+def test_judged_rows_are_counted_over_runs(tmp_path):
+    """Every run once, deleted ones too; other rows start again; a second look is the same run."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = client.create_experiment("toy", artifact_location=tmp_path.as_uri())
+    runs = [client.create_run(experiment).info.run_id for _ in range(4)]
+    assert [count_judged(client, run, "rows") for run in runs[:3]] == [0, 1, 2]
+    assert count_judged(client, runs[2], "rows") == 2
+    client.delete_run(runs[0])
+    assert count_judged(client, runs[3], "rows") == 3
+    assert count_judged(client, runs[3], "other rows") == 0
+
+
+def test_model_that_does_not_load_is_an_answer(tmp_path):
+    """The error comes back in words from the fresh process, without a traceback."""
+    found = ask_model(
+        f"file://{tmp_path}/nothing", f"sqlite:///{tmp_path}/mlflow.db", {TEST: LOGGED[["text"]]}
+    )
+    assert found.tables == {}
+    assert found.error
+    assert "Traceback" not in found.error
