@@ -109,7 +109,8 @@ class Model(Section):
 
     base: str = Field(
         min_length=1,
-        description="Hub id, local folder, or package:NAME/FOLDER of an installed package.",
+        description="Hub id, local folder, package:NAME/FOLDER of an installed package, or "
+        "models:/NAME@ALIAS or models:/NAME/VERSION of a registered model (a warm start).",
     )
     revision: str | None = Field(None, description="Hub revision: a commit, tag or branch.")
     dropout: float | None = Field(
