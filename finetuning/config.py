@@ -157,6 +157,11 @@ class Training(Section):
         "auto", description="auto takes bf16 where this device is faster with it."
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything that is drawn.")
+    deterministic: bool | None = Field(
+        None,
+        description="true: the same seed gives the same bytes, on a GPU by slower kernels; "
+        "null: so on a CPU, not on a GPU.",
+    )
 
 
 class Gate(Section):

@@ -204,11 +204,10 @@ def compare_lengths(before: pandas.DataFrame, after: pandas.DataFrame) -> Length
     """
     from scipy.stats import ks_2samp
 
-    lengths = [table["text"].fillna("").str.len().to_numpy(float) for table in (before, after)]
-    if not all(map(len, lengths)):
-        return LengthShift(*(float(np.median(one)) if len(one) else 0.0 for one in lengths), None)
-    p_value = float(ks_2samp(*lengths, method="asymp").pvalue)
-    return LengthShift(float(np.median(lengths[0])), float(np.median(lengths[1])), p_value)
+    then, now = (table["text"].fillna("").str.len().to_numpy(float) for table in (before, after))
+    medians = [float(np.median(lengths)) if len(lengths) else 0.0 for lengths in (then, now)]
+    p_value = float(ks_2samp(then, now, method="asymp").pvalue) if len(then) and len(now) else None
+    return LengthShift(medians[0], medians[1], p_value)
 
 
 def compare_values(

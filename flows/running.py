@@ -105,6 +105,7 @@ def describe_result(result: dict[str, Any]) -> str:
         lines.append(f"  {baseline['description']:<44} accuracy {baseline['accuracy']:.4f}  {lead}")
     if result["model_uri"]:
         lines.append(f"  load it: mlflow.pyfunc.load_model({result['model_uri']!r})")
+    lines += [f"  not reproducible: {reason}" for reason in result.get("not_reproducible", ())]
     lines.append("  look:    tunesmith up   (Prefect on port 4200, MLflow on port 5000)")
     lines.append(f"  took {result['seconds']:.1f} s")
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,14 @@ from finetuning.gate import judge
 from finetuning.lineage import (
     Lineage,
     describe_python,
+    digest_predictions,
+    digest_weights,
     find_asker,
     list_libraries,
     list_obstacles,
 )
 from finetuning.pipelines import flatten
+from finetuning.statistics import SEED as RESAMPLING
 from tasks.evaluation import EVALUATION, PREDICTIONS, read_test_rows
 from tasks.promotion import offer
 from tasks.registry import (
@@ -96,6 +100,8 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
             get_run_logger().warning("%s", refusal)
     client.set_terminated(run_id, "FINISHED")
     get_run_logger().info("%s", verdict["reasons"][0])
+    for obstacle in lineage.not_reproducible:
+        get_run_logger().warning("this model cannot be reproduced: %s", obstacle)
     return {
         "model_version": version,
         "model_uri": None if version is None else f"models:/{work.pipeline.name}/{version}",
@@ -106,6 +112,7 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
         "metrics": metrics,
         "baselines": details["baselines"],
         "gate": verdict,
+        "not_reproducible": list(lineage.not_reproducible),
         "tracking_uri": find_tracking_uri(work.root),
     }
 
@@ -129,11 +136,14 @@ def open_run(client: MlflowClient, work: Work, digest: str) -> str:
 
 def trace(work: Work, verdict: dict[str, Any], run_id: str) -> Lineage:
     """The lineage record of this run."""
+    import pandas
+
     config = work.pipeline.model_dump(mode="json")
     code: dict[str, str] = {}
     for plan in work.plans.values():
         code |= plan.components["code"]
     commit = read_commit(work.root)
+    evaluated = fetch(work, "evaluate")
     snapshot, trained = fetch(work, "snapshot").facts, fetch(work, "train").facts
     return Lineage(
         pipeline=work.pipeline.name,
@@ -149,17 +159,21 @@ def trace(work: Work, verdict: dict[str, Any], run_id: str) -> Lineage:
         base_model=work.base.name,
         base_revision=work.base.revision,
         base_digest=work.base.digest,
+        parent=None if work.base.parent is None else asdict(work.base.parent),
         libraries=list_libraries(),
         python=describe_python(),
         device=trained["device"],
-        seed=work.pipeline.training.seed,
+        seeds={"training": work.pipeline.training.seed, "resampling": RESAMPLING},
         stages={name: plan.key for name, plan in work.plans.items()},
+        weights=digest_weights(fetch(work, "train").folder / MODEL),
+        predictions=digest_predictions(pandas.read_parquet(evaluated.folder / PREDICTIONS)),
+        metrics=dict(evaluated.facts["metrics"]),
         validation=fetch(work, "validate").facts,
         verdict=verdict,
         flow_run_id=None if flow_run.get_id() is None else str(flow_run.get_id()),
         run_id=run_id,
         asked_by=find_asker(),
-        not_reproducible=list_obstacles(commit, work.base.revision, work.base.name),
+        not_reproducible=list_obstacles(commit, work.data.pointer, work.base),
     )
 
 
