@@ -97,12 +97,12 @@ def compare(root: Path, before: str, after: str | None) -> dict[str, Any]:
         "notes": [side.why for side in (then, now) if side.why],
     }
     if after is not None:
-        circumstances = [
+        former, latter = (
             flatten({key: side.record.get(key) for key in CIRCUMSTANCES}) for side in (then, now)
-        ]
+        )
         result |= {
             "code": [asdict(one) for one in compare_key(then, now, "code")],
-            "circumstances": [asdict(one) for one in compare_values(*circumstances)],
+            "circumstances": [asdict(one) for one in compare_values(former, latter)],
             "libraries": [asdict(one) for one in compare_key(then, now, "libraries")],
             "scores": compare_scores(then, now),
         }
@@ -193,10 +193,10 @@ def compare_scores(then: Side, now: Side) -> dict[str, Any]:
     if same and then.evidence and now.evidence:
         tables = (then.evidence.predictions, now.evidence.predictions)
         rows = tables[0].merge(tables[1], on="id", suffixes=("", "_now"))
-        right = [
-            (rows[f"label{end}"] == rows[f"prediction{end}"]).to_numpy() for end in ("_now", "")
-        ]
-        paired = asdict(compare_accuracy(*right)) if len(rows) else None
+        right, right_now = (
+            (rows[f"label{end}"] == rows[f"prediction{end}"]).to_numpy() for end in ("", "_now")
+        )
+        paired = asdict(compare_accuracy(right_now, right)) if len(rows) else None
     return {
         "metrics": {
             key: [metrics[0].get(key), metrics[1].get(key)]

@@ -1,4 +1,4 @@
-"""`tunesmith reproduce`: a model made again from its record, in a place of its own, and compared."""
+"""`tunesmith reproduce`: a model made again from its record, elsewhere, and compared."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from finetuning.differences import compare_values
+from finetuning.differences import Change, compare_values
 from finetuning.digests import PROJECT
 from finetuning.errors import Fault, InputError, NotReproducedError, TunesmithError
 from finetuning.lineage import digest_weights, list_hindrances
@@ -42,8 +42,9 @@ _SHAPING = ("libraries", "python", "device", "code", "row_digests", "base_digest
 
 @dataclass(frozen=True)
 class Making:
-    """What the second making left: its own record, and what it is compared by."""
+    """What the second making left: its own record, what it is compared by, and whose code ran."""
 
+    code: str  # of the commit | installed
     record: Mapping[str, Any]
     evidence: Evidence
 
@@ -87,7 +88,7 @@ def reproduce_model(root: Path, reference: str, keep: bool = False) -> dict[str,
         (evidence.predictions, making.evidence.predictions),
         (evidence.metrics, making.evidence.metrics),
     )
-    result = conclude(record, making.record, found) | {
+    result = conclude(record, making, found) | {
         "model": model,
         "place": str(place) if keep else None,
         "seconds": round(time.monotonic() - started, 3),
@@ -104,8 +105,11 @@ def check_record(root: Path, record: Mapping[str, Any], model: str) -> None:
         InputError: The tree was dirty, the commit is gone, or it names other data.
     """
     commit, pointer = record.get("commit") or {}, record.get("data_pointer")
-    sha, remedy = commit.get("sha"), "Nothing brings it back now; the next version can do better."
-    hindrances = list_hindrances(sha, bool(commit.get("dirty")), pointer)
+    sha, remedy = (
+        str(commit.get("sha")),
+        "Nothing brings it back now; the next version can do better.",
+    )
+    hindrances = list_hindrances(commit.get("sha"), bool(commit.get("dirty")), pointer)
     if hindrances:
         raise InputError([Fault(model, reason, remedy) for reason in hindrances])
     if not has_commit(root, sha):
@@ -129,9 +133,11 @@ def make_again(
         share_cache(root, project)
         write_config(record, base, project / FILE)
         print(f"tunesmith: commit {sha[:12]} runs again in {place}", file=sys.stderr, flush=True)
-        metrics = run_there(project, record)
+        own = (project / CODE).is_file()
+        metrics = run_there(project, project if own else PROJECT, record)
         ended = True
-        return read_making(project / STATE / "store", metrics)
+        code = "of the commit" if own else "installed"
+        return read_making(project / STATE / "store", metrics, code)
     finally:
         if not (keep and ended):
             drop_checkout(root, place)
@@ -152,8 +158,13 @@ def write_config(record: Mapping[str, Any], base: Path, path: Path) -> None:
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), "utf-8")
 
 
-def run_there(project: Path, record: Mapping[str, Any]) -> dict[str, float]:
-    """Run the recorded config in the checkout, by its own code where it has one.
+def run_there(project: Path, code: Path, record: Mapping[str, Any]) -> dict[str, float]:
+    """Run the recorded config in the checkout.
+
+    Args:
+        project: The project's folder in the checkout.
+        code: The folder that holds flows/: the checkout, where the repository has its own.
+        record: The lineage record.
 
     Returns:
         The metrics.
@@ -161,7 +172,6 @@ def run_there(project: Path, record: Mapping[str, Any]) -> dict[str, float]:
     Raises:
         TunesmithError: The run failed; in its own words.
     """
-    code = project if (project / CODE).is_file() else PROJECT
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -188,7 +198,7 @@ def run_there(project: Path, record: Mapping[str, Any]) -> dict[str, float]:
     return dict(result["metrics"])
 
 
-def read_making(store: Path, metrics: dict[str, float]) -> Making:
+def read_making(store: Path, metrics: dict[str, float], code: str) -> Making:
     """What a run that began with an empty store has left in it."""
     import pandas
 
@@ -197,14 +207,15 @@ def read_making(store: Path, metrics: dict[str, float]) -> Making:
     (lineage,) = store.glob("register/*/lineage.json")
     record = json.loads(lineage.read_text("utf-8"))
     evidence = Evidence(digest_weights(trained), pandas.read_parquet(predictions), metrics)
-    return Making(record, evidence)
+    return Making(code, record, evidence)
 
 
-def conclude(
-    record: Mapping[str, Any], again: Mapping[str, Any], found: Comparison
-) -> dict[str, Any]:
+def conclude(record: Mapping[str, Any], making: Making, found: Comparison) -> dict[str, Any]:
     """What held, what was to be expected, and what else was different."""
-    then, now = (flatten({key: one.get(key) or {} for key in _SHAPING}) for one in (record, again))
+    then, now = (
+        flatten({key: one[key] for key in _SHAPING if one.get(key)})
+        for one in (record, making.record)
+    )
     # What a record does not tell cannot be held against it: an older one knows fewer fields.
     differences = [change for change in compare_values(then, now) if change.key in then]
     return {
@@ -218,11 +229,7 @@ def conclude(
         "metrics": {key: list(values) for key, values in found.metrics.items()},
         "tolerance": asdict(TOLERANCE),
         "differences": [asdict(change) for change in differences],
-        "code": {
-            change.key.removeprefix("code."): "differs"
-            for change in differences
-            if change.key.startswith("code.")
-        },
+        "code": making.code,
     }
 
 
@@ -237,20 +244,21 @@ def describe_reproduction(result: dict[str, Any]) -> str:
     other = [name for name, same in result["weights"].items() if not same]
     score = result["largest_score_difference"]
     apart = "" if score is None else f", scores at most {score:.2g} apart"
-    lines = [f"{result['model']}: {heads[result['status']]}"]
-    lines += [f"  equal weights   {', '.join(equal)}"] if equal else []
-    lines += [f"  other weights   {', '.join(other)}"] if other else []
-    lines.append(f"  answers         {result['agreement']:.2%} of the test rows alike{apart}")
-    for key, values in result["metrics"].items():
-        shown = " -> ".join("gone" if value is None else f"{value:.6f}" for value in values)
-        lines.append(f"  {key:<16}{shown}")
-    lines += [
-        f"  other then      {one['key']}: {one['before']} -> {one['after']}"
-        for one in result["differences"]
+    rows = [
+        ("code", result["code"]),
+        ("equal weights", ", ".join(equal)),
+        ("other weights", ", ".join(other)),
+        ("answers", f"{result['agreement']:.2%} of the test rows alike{apart}"),
     ]
+    for key, values in result["metrics"].items():
+        then, now = ("gone" if value is None else f"{value:.6f}" for value in values)
+        rows.append((key, f"{then} -> {now}"))
+    rows += [("differs too", str(Change(**change))) for change in result["differences"]]
     if result["expected"] == "identical" != result["status"]:
-        lines.append("  nothing known differs: the training is not deterministic here")
+        rows.append(("note", "nothing known differs: the training is not deterministic here"))
     if result["place"]:
-        lines.append(f"  kept in         {result['place']}")
-        lines.append(f"  remove it with  git worktree remove --force {result['place']}")
-    return "\n".join(lines)
+        rows.append(("kept in", result["place"]))
+        rows.append(("remove it by", f"git worktree remove --force {result['place']}"))
+    width = max(len(title) for title, _ in rows)
+    head = f"{result['model']}: {heads[result['status']]}"
+    return "\n".join([head, *(f"  {title:<{width}}  {text}" for title, text in rows if text)])
