@@ -115,7 +115,8 @@ class Model(Section):
 
     base: str = Field(
         min_length=1,
-        description="Hub id, local folder, or package:NAME/FOLDER of an installed package.",
+        description="Hub id, local folder, package:NAME/FOLDER of an installed package, or "
+        "models:/NAME@ALIAS or models:/NAME/VERSION of a registered model (a warm start).",
     )
     revision: str | None = Field(None, description="Hub revision: a commit, tag or branch.")
     dropout: float | None = Field(
@@ -162,6 +163,11 @@ class Training(Section):
         "auto", description="auto takes bf16 where this device is faster with it."
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything that is drawn.")
+    deterministic: bool | None = Field(
+        None,
+        description="true: the same seed gives the same bytes, on a GPU by slower kernels; "
+        "null: so on a CPU, not on a GPU.",
+    )
 
 
 class SliceLimit(Section):

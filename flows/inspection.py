@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import Fault, InputError, TunesmithError, wrong
 from finetuning.pipelines import find_pipeline, flatten, list_pipelines, load_pipeline
-from finetuning.sources import find_base
 from flows.environment import prepare_environment
-from tasks.planning import STATE, explain, plan, recall
+from tasks.base_models import resolve_base
+from tasks.planning import explain, plan, recall
 from tasks.registry import (
     SQLITE,
     TAG,
@@ -90,10 +90,9 @@ def compare_work(root: Path, name: str, versions: list[Version]) -> tuple[str, s
     if not locate(root, pipeline.data.path).exists():
         remedy = f"It is not here. `dvc pull {pipeline.data.path}` or `tunesmith run` brings it."
         raise wrong("data.path", pipeline.data.path, remedy)
-    model = pipeline.model
-    base = find_base(model.base, model.revision, root, root / STATE / "digests.json")
+    base = resolve_base(root, pipeline)
     if base is None:
-        return "unknown", f"the base model {model.base} is not at hand here"
+        return "unknown", f"the base model {pipeline.model.base} is not at hand here"
     work = plan(root, pipeline, resolve(root, pipeline.data.path), base)
     key = work.plans["register"].key
     if any(version.digest == key for version in versions):

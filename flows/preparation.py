@@ -13,7 +13,8 @@ from finetuning.errors import Fault, InputError, TunesmithError, wrong
 from finetuning.locks import hold
 from finetuning.pipelines import find_pipeline, load_pipeline
 from finetuning.snapshots import read_tables
-from finetuning.sources import BaseModel, find_base
+from finetuning.sources import BaseModel
+from tasks.base_models import resolve_base
 from tasks.planning import STATE, Work, plan
 from tasks.versioning import DataVersion, resolve
 
@@ -40,13 +41,8 @@ def prepare_work(
     """
     pipeline = load_pipeline(find_pipeline(root, name), overrides)
     faults: list[Fault] = []
-    memory = root / STATE / "digests.json"
-
-    def find() -> BaseModel | None:
-        return find_base(pipeline.model.base, pipeline.model.revision, root, memory, fetch)
-
     data = _collect(faults, lambda: resolve_data(root, pipeline.data.path))
-    base = _collect(faults, find)
+    base = _collect(faults, lambda: resolve_base(root, pipeline, fetch))
     if faults:
         if data is not None:
             _collect(faults, lambda: read_tables(root / pipeline.data.path, pipeline.data))

@@ -13,7 +13,7 @@ from finetuning.errors import RefusedError
 from flows.environment import prepare_environment
 from flows.preparation import check_tables, hold_pipeline, need_work, prepare_work
 from tasks.planning import STAGES
-from tasks.registry import has_version
+from tasks.registry import is_current
 
 
 def run_pipeline(root: Path, name: str, overrides: Sequence[str], quiet: bool) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def recall_result(root: Path, name: str, overrides: Sequence[str]) -> dict[str, 
         return None
     facts = entry.facts
     passed = facts["gate"]["promote"]
-    if passed and not has_version(work.root, work.pipeline.name, str(facts["model_version"])):
+    if not is_current(work.root, work.pipeline.name, facts):
         return None
     same = {"status": "cached", "seconds": 0.0, "why": "nothing changed"}
     return {
@@ -105,6 +105,7 @@ def describe_result(result: dict[str, Any]) -> str:
         lines.append(f"  {baseline['description']:<44} accuracy {baseline['accuracy']:.4f}  {lead}")
     if result["model_uri"]:
         lines.append(f"  load it: mlflow.pyfunc.load_model({result['model_uri']!r})")
+    lines += [f"  not reproducible: {reason}" for reason in result.get("not_reproducible", ())]
     lines.append("  look:    tunesmith up   (Prefect on port 4200, MLflow on port 5000)")
     lines.append(f"  took {result['seconds']:.1f} s")
     return "\n".join(lines)

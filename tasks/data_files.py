@@ -61,7 +61,7 @@ def _hash_tree(root: Path, top: Path) -> dict[str, str]:
             mark = _mark(path.stat())
             known = remembered.get(relative)
             if known is None or known[0] != mark:
-                known = [mark, _hash_file(path)]
+                known = [mark, hash_file(path)]
             settled = _is_settled(path.stat(), mark)
         except OSError as error:
             found = f"a file that cannot be read ({error.strerror})"
@@ -112,7 +112,8 @@ def _leads_into(path: Path, folders: tuple[Path, ...]) -> bool:
     return any(target.is_relative_to(folder) for folder in folders)
 
 
-def _hash_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """MD5 of a file's bytes, as DVC names it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 

@@ -118,17 +118,29 @@ def read_pointer(root: Path) -> str | None:
     Raises:
         InputError: data.dvc cannot be read, or does not describe the folder data/.
     """
-    import yaml
-
     path = root / POINTER
     if not path.exists():
         return None
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-        output = content["outs"][0]
+        return parse_pointer(path.read_bytes())
+    except OSError as error:
+        found = f"a file that cannot be read: {error.strerror}"
+        raise refuse(POINTER, found, "Make it readable.") from error
+
+
+def parse_pointer(content: bytes) -> str:
+    """The MD5 of data/ in the content of a data.dvc, ending in ``.dir``.
+
+    Raises:
+        InputError: It does not describe the folder data/.
+    """
+    import yaml
+
+    try:
+        output = yaml.safe_load(content.decode("utf-8"))["outs"][0]
         known = (output["path"], output.get("hash"))
         pointer = output["md5"]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
         found = "text that is no DVC pointer to a folder (a merge left unfinished?)"
         raise refuse(POINTER, found, f"Repair it, or run: {ADD}") from error
     if known != (DATA, "md5") or not re.fullmatch(r"[0-9a-f]{32}\.dir", str(pointer)):
@@ -160,10 +172,24 @@ def list_tracked(root: Path, folder: str) -> dict[str, str] | None:
     Raises:
         InputError: The folder is not inside data/, or data.dvc cannot be read.
     """
-    inside = locate(root, folder).relative_to(root / DATA).as_posix() + "/"
+    locate(root, folder)
     pointer = read_pointer(root)
-    if pointer is None:
-        return None
+    return None if pointer is None else list_version(root, pointer, folder)
+
+
+def list_version(root: Path, pointer: str, folder: str) -> dict[str, str] | None:
+    """The files of a data set's folder in any version of data/: path inside the folder -> MD5.
+
+    Args:
+        root: The repository.
+        pointer: The MD5 that a data.dvc holds.
+        folder: The data set's folder, such as ``data/reviews``.
+
+    Returns:
+        None where the listing is not in DVC's cache or is damaged there; an empty dictionary
+        where that version holds nothing in that folder.
+    """
+    inside = PurePosixPath(folder).relative_to(DATA).as_posix() + "/"
     try:
         content = (find_cache(root) / pointer[:2] / pointer[2:]).read_bytes()
     except OSError:

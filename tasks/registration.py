@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,14 @@ from finetuning.digests import digest_value
 from finetuning.lineage import (
     Lineage,
     describe_python,
+    digest_predictions,
+    digest_weights,
     find_asker,
     list_libraries,
     list_obstacles,
 )
 from finetuning.pipelines import flatten
+from finetuning.statistics import SEED as RESAMPLING
 from tasks.evaluation import EVALUATION, PREDICTIONS
 from tasks.judging import judge_candidate
 from tasks.logged_model import keep_model
@@ -31,11 +35,13 @@ from tasks.registry import (
     find_experiment,
     find_registered,
     find_tracking_uri,
-    has_version,
+    is_current,
 )
 from tasks.reporting import make_report, render_pages
 from tasks.repository import read_commit
 from tasks.stages import Outcome, fetch, perform, stage
+from tasks.training import MODEL
+from tasks.verdicts import VERDICT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,17 +63,15 @@ def register(work: Work) -> Outcome:
     lock = work.state / "locks" / f"{work.pipeline.name}.register"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
-        forget_deleted(work)
+        forget_outdated(work)
         return perform(work, "register", lambda folder: _make(work, folder))[0]
 
 
-def forget_deleted(work: Work) -> None:
-    """Drop the kept outcome of a registration whose model version has been deleted since."""
+def forget_outdated(work: Work) -> None:
+    """Drop the kept outcome of a registration that is not what it would be today."""
     key = work.plans["register"].key
     entry = work.store.find("register", key, verify=False)
-    if entry is None or entry.facts["model_version"] is None:
-        return
-    if not has_version(work.root, work.pipeline.name, str(entry.facts["model_version"])):
+    if entry is not None and not is_current(work.root, work.pipeline.name, entry.facts):
         work.store.discard("register", key)
 
 
@@ -87,6 +91,7 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
     # Each time: a model that is judged again may meet another champion.
     client.log_artifacts(run_id, str(folder))
     version, alias = None, None
+    tag_verdict(client, work.pipeline.name, digest, verdict)
     if verdict["promote"]:
         version = register_version(client, work, run_id, digest, lineage, folder)
         automatic = work.pipeline.gate.promote == "auto"
@@ -95,6 +100,8 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
             get_run_logger().warning("%s", refusal)
     client.set_terminated(run_id, "FINISHED")
     get_run_logger().info("the gate: %s", "; ".join(verdict["reasons"]))
+    for obstacle in lineage.not_reproducible:
+        get_run_logger().warning("this model cannot be reproduced: %s", obstacle)
     return {
         "model_version": version,
         "model_uri": None if version is None else f"models:/{work.pipeline.name}/{version}",
@@ -105,6 +112,7 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
         "metrics": metrics,
         "baselines": details["baselines"],
         "gate": verdict,
+        "not_reproducible": list(lineage.not_reproducible),
         "tracking_uri": find_tracking_uri(work.root),
     }
 
@@ -128,11 +136,14 @@ def open_run(client: MlflowClient, work: Work, digest: str) -> str:
 
 def trace(work: Work, verdict: dict[str, Any], run_id: str) -> Lineage:
     """The lineage record of this run."""
+    import pandas
+
     config = work.pipeline.model_dump(mode="json")
     code: dict[str, str] = {}
     for plan in work.plans.values():
         code |= plan.components["code"]
     commit = read_commit(work.root)
+    evaluated = fetch(work, "evaluate")
     snapshot, trained = fetch(work, "snapshot").facts, fetch(work, "train").facts
     return Lineage(
         pipeline=work.pipeline.name,
@@ -148,17 +159,21 @@ def trace(work: Work, verdict: dict[str, Any], run_id: str) -> Lineage:
         base_model=work.base.name,
         base_revision=work.base.revision,
         base_digest=work.base.digest,
+        parent=None if work.base.parent is None else asdict(work.base.parent),
         libraries=list_libraries(),
         python=describe_python(),
         device=trained["device"],
-        seed=work.pipeline.training.seed,
+        seeds={"training": work.pipeline.training.seed, "resampling": RESAMPLING},
         stages={name: plan.key for name, plan in work.plans.items()},
+        weights=digest_weights(fetch(work, "train").folder / MODEL),
+        predictions=digest_predictions(pandas.read_parquet(evaluated.folder / PREDICTIONS)),
+        metrics=dict(evaluated.facts["metrics"]),
         validation=fetch(work, "validate").facts,
         verdict=verdict,
         flow_run_id=None if flow_run.get_id() is None else str(flow_run.get_id()),
         run_id=run_id,
         asked_by=find_asker(),
-        not_reproducible=list_obstacles(commit, work.base.revision, work.base.name),
+        not_reproducible=list_obstacles(commit, work.data.pointer, work.base),
     )
 
 
@@ -232,9 +247,24 @@ def register_version(
     return str(version.version)
 
 
+def tag_verdict(client: MlflowClient, name: str, digest: str, verdict: dict[str, Any]) -> None:
+    """Bring the verdict on a version up to date that was registered before and is judged again."""
+    registered = find_registered(client, name, digest)
+    if registered is not None:
+        for key, value in summarize_verdict(verdict).items():
+            client.set_model_version_tag(name, registered.version, key, value)
+
+
+def summarize_verdict(verdict: dict[str, Any]) -> dict[str, str]:
+    """The tags of a model version that tell the gate's verdict on it."""
+    return {
+        VERDICT: "passed" if verdict["promote"] else "refused",
+        f"{TAG}.judgement": json.dumps({key: verdict[key] for key in JUDGEMENT}),
+    }
+
+
 def make_tags(digest: str, lineage: Lineage) -> dict[str, str]:
     """The tags of a model version."""
-    passed = "passed" if lineage.verdict["promote"] else "refused"
     tags = {
         "digest": digest,
         "data_version": lineage.data_version,
@@ -243,7 +273,6 @@ def make_tags(digest: str, lineage: Lineage) -> dict[str, str]:
         "config_digest": lineage.config_digest,
         "base_model": lineage.base_model,
         "flow_run_id": lineage.flow_run_id or "none",
-        "verdict": passed,
-        "judgement": json.dumps({key: lineage.verdict[key] for key in JUDGEMENT}),
     }
-    return {f"{TAG}.{key}": value for key, value in tags.items()}
+    named = {f"{TAG}.{key}": value for key, value in tags.items()}
+    return named | summarize_verdict(lineage.verdict)

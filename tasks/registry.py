@@ -8,7 +8,7 @@ import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,28 +100,15 @@ def find_experiment(client: MlflowClient, root: Path, name: str) -> str:
 
 
 def has_version(root: Path, name: str, version: str) -> bool:
-    """Whether a model version is still registered and its files are there.
-
-    A local database is asked directly: importing MLflow would cost more than all the rest of an
-    unchanged run.
-    """
-    uri = find_tracking_uri(root)
-    if uri.startswith(SQLITE):
-        path = Path(uri.removeprefix(SQLITE))
-        if not path.is_file():
-            return False
-        query = (
-            "select storage_location from model_versions "
-            f"where name = ? and version = ? and {PRESENT}"
-        )
-        try:
-            with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
-                rows = database.execute(query, (name, int(version))).fetchall()
-        except sqlite3.DatabaseError:
-            rows = None
-        if rows is not None:
-            folder = str(rows[0][0] or "") if rows else ""
-            return bool(rows) and (Path(_strip_scheme(folder)) / "MLmodel").is_file()
+    """Whether a model version is still registered and its files are there."""
+    rows = _ask_database(
+        root,
+        f"select storage_location from model_versions where name = ? and version = ? and {PRESENT}",
+        (name, int(version)),
+    )
+    if rows is not None:
+        folder = str(rows[0][0] or "") if rows else ""
+        return bool(rows) and (Path(_strip_scheme(folder)) / "MLmodel").is_file()
     from mlflow.exceptions import MlflowException
 
     client = connect(root)
@@ -130,6 +117,59 @@ def has_version(root: Path, name: str, version: str) -> bool:
         return found.status == "READY" and has_files(client, found)
     except MlflowException:
         return False
+
+
+def is_current(root: Path, name: str, facts: Mapping[str, Any]) -> bool:
+    """Whether a kept registration is what registering again would give.
+
+    It is not where its version has gone, nor where its verdict was held against another champion
+    than the present one, unless its version is that champion itself.
+
+    Args:
+        root: The project's folder.
+        name: The registered model.
+        facts: What the register stage kept.
+    """
+    own = facts["model_version"]
+    if own is not None and not has_version(root, name, str(own)):
+        return False
+    champion, held = read_champion(root, name), facts["gate"]["champion"]
+    if champion is not None and champion == own:
+        return True
+    return champion == (None if held is None else held["model_version"])
+
+
+def read_champion(root: Path, name: str) -> str | None:
+    """The version that bears the alias champion, or None."""
+    rows = _ask_database(
+        root,
+        "select version from registered_model_aliases where name = ? and alias = ?",
+        (name, CHAMPION),
+    )
+    if rows is not None:
+        return str(rows[0][0]) if rows else None
+    found = find_champion(connect(root), name)
+    return None if found is None else str(found.version)
+
+
+def _ask_database(
+    root: Path, query: str, values: tuple[str | int, ...]
+) -> list[tuple[Any, ...]] | None:
+    """Rows of a local database; None where the registry is not one, or it does not answer.
+
+    It is asked directly: importing MLflow would cost more than all the rest of an unchanged run.
+    """
+    uri = find_tracking_uri(root)
+    if not uri.startswith(SQLITE):
+        return None
+    path = Path(uri.removeprefix(SQLITE))
+    if not path.is_file():
+        return []
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            return database.execute(query, values).fetchall()
+    except sqlite3.DatabaseError:
+        return None
 
 
 def _strip_scheme(place: str) -> str:

@@ -68,7 +68,7 @@ def make_report(work: Work, verdict: dict[str, Any], lineage: Lineage) -> Report
             "base_digest": lineage.base_digest,
             "flow_run_id": lineage.flow_run_id or "none",
             "run_id": lineage.run_id or "none",
-            "device": " ".join(str(value) for value in lineage.device.values()),
+            "device": " ".join(lineage.device[key] for key in ("kind", "name", "precision")),
         },
         validation=lineage.validation,
         overfitting=describe_overfitting(history, restored=trained["best"]),

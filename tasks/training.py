@@ -10,7 +10,7 @@ import torch
 from prefect.logging import get_run_logger
 
 from finetuning.batching import EncodedRows, load_rows
-from finetuning.devices import choose_device
+from finetuning.devices import choose_determinism, choose_device
 from finetuning.history import Epoch
 from finetuning.models import Classifier, build, layer_groups, save
 from finetuning.prefixes import count_frozen_blocks, skip_blocks
@@ -42,10 +42,8 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
     rows, validation = (
         load_rows(encoded.folder / f"{split}.safetensors") for split in ("train", "validation")
     )
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Debugging aid that would cost a tenth of the time: all memory is written before it is read.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     device = choose_device(settings.precision)
+    deterministic = choose_determinism(device, settings.deterministic)
     model = build(
         work.base.folder,
         len(labels),
@@ -68,7 +66,13 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
         "samples_per_second": result.samples_per_second,
         "groups": [group.name for group in groups],
         "table": [list(multipliers) for multipliers in table],
-        "device": {"kind": device.kind, "name": device.name, "precision": device.precision},
+        "device": {
+            "kind": device.kind,
+            "name": device.name,
+            "precision": device.precision,
+            "threads": torch.get_num_threads(),  # they decide in which order sums are added
+            "deterministic": deterministic,
+        },
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
 

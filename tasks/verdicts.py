@@ -63,7 +63,7 @@ def list_refusals(version: Any, verdict: dict[str, Any] | None, champion: str | 
         refusals.append(f"its verdict refused it: {reasons}")
     if "champion" in verdict:
         held = verdict["champion"]
-        held = held.get("version") if isinstance(held, dict) else held
+        held = held.get("model_version") if isinstance(held, dict) else held
         if (None if held is None else str(held)) != champion:
             refusals.append(
                 f"its verdict is out of date: held against {name_champion(held)}, "

@@ -1,4 +1,4 @@
-"""Data versions: the only place, with data_state and data_files beside it, that knows DVC.
+"""Data versions: the only place that knows DVC, with data_state, data_files and restoration.
 
 Whether anything changed is answered from the files alone; DVC itself is started, as a process of
 its own, only to move or to record data. It keeps global state, so it is not run inside a flow.
@@ -135,7 +135,7 @@ def pull(root: Path, folder: str) -> None:
         )
     result = _ask_dvc(root, "pull", folder)
     if result.returncode or not location.exists():
-        found = f"{folder!r}, which does not exist here and cannot be pulled: {_explain(result)}"
+        found = f"{folder!r}, which does not exist here and cannot be pulled: {explain(result)}"
         raise refuse("data.path", found, f"Make `dvc pull {folder}` work. Or: {remedy}")
 
 
@@ -206,17 +206,22 @@ def _place(root: Path, repository: Path | None) -> list[str]:
 def _run_dvc(root: Path, *arguments: str) -> None:
     result = _ask_dvc(root, *arguments)
     if result.returncode:
-        raise TunesmithError(f"`dvc {' '.join(arguments)}` failed: {_explain(result)}")
+        raise TunesmithError(f"`dvc {' '.join(arguments)}` failed: {explain(result)}")
 
 
 def _ask_dvc(root: Path, *arguments: str) -> CompletedProcess[str]:
+    return run_python(root, "-m", "dvc", "--wait-for-lock", *arguments)
+
+
+def run_python(root: Path, *arguments: str) -> CompletedProcess[str]:
+    """Run this Python in the repository, as a process of its own, and keep what it says."""
     # Imported here to keep the answer "nothing changed" quick.
     import os
     import subprocess
     import sys
 
     return subprocess.run(
-        [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
+        [sys.executable, *arguments],
         cwd=root,
         env={**os.environ, "DVC_NO_ANALYTICS": "1"},
         stdin=subprocess.DEVNULL,
@@ -226,7 +231,7 @@ def _ask_dvc(root: Path, *arguments: str) -> CompletedProcess[str]:
     )
 
 
-def _explain(result: CompletedProcess[str]) -> str:
+def explain(result: CompletedProcess[str]) -> str:
     """The reasons that DVC gives, in one line."""
     lines = [line.strip() for line in result.stderr.splitlines()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]

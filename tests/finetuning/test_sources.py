@@ -68,7 +68,7 @@ def test_the_digest_is_of_what_is_loaded(tmp_path):
 )  # fmt: skip
 def test_a_model_that_is_nowhere(tmp_path, base):
     """Every way to name one ends in the same fault, which says what can be given."""
-    assert "Give a hub id, a folder with config.json, or package:" in refuse(base, tmp_path)
+    assert "Give a hub id, a folder with config.json, package:" in refuse(base, tmp_path)
 
 
 @pytest.mark.parametrize("base", ["x" * 5000, "./" + "x" * 5000])

@@ -55,7 +55,7 @@ def test_fresh_files_are_not_remembered(plain, monkeypatch):
     monkeypatch.setattr(data_files.time, "time_ns", lambda: now() + LATER)
     expected = data_files.hash_folder(plain, FOLDER)
     assert memory.exists()
-    monkeypatch.setattr(data_files, "_hash_file", lambda _path: pytest.fail("read again"))
+    monkeypatch.setattr(data_files, "hash_file", lambda _path: pytest.fail("read again"))
     assert data_files.hash_folder(plain, FOLDER) == expected
 
 

@@ -10,7 +10,7 @@ from finetuning.errors import InputError, RefusedError, TunesmithError
 from tasks import champions
 from tasks.champions import WITHDRAWN, read_succession
 from tasks.promotion import offer, promote, roll_back
-from tasks.registry import DATABASE, connect, has_version
+from tasks.registry import DATABASE, connect, has_version, is_current
 from tests.registered import PASSED, REFUSED, add_version, drop_files
 from tests.servers import await_status, take_port
 
@@ -418,3 +418,24 @@ def test_promotions_at_once_leave_one_truth(registry, tmp_path, shared, held):
         assert registry.look() == (second, first, None)
         assert registry.told() == [(one, "promoted") for one in ("1", first, second)]
     assert all(one.done for one in read_succession(registry.client, registry.name).changes)
+
+
+def test_a_kept_verdict_is_current_while_its_champion_is(registry):
+    """Held against no champion: current until there is one, unless the version is it itself."""
+    for _ in range(2):
+        registry.add()
+
+    def look(version, held):
+        champion = None if held is None else {"model_version": held}
+        facts = {"model_version": version, "gate": {"champion": champion}}
+        return is_current(registry.root, registry.name, facts)
+
+    assert look("1", None)
+    assert look(None, None)
+    registry.promote("1")
+    assert look("1", None)
+    assert look("2", "1")
+    assert look(None, "1")
+    assert not look("2", None)
+    assert not look(None, None)
+    assert not look("9", "1")

@@ -1,0 +1,52 @@
+"""The rows that a model version was made from: kept in the store, or brought back by DVC."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetuning.snapshots import digest_rows, take_snapshot
+from finetuning.store import Store
+from tasks.data_state import POINTER, parse_pointer
+from tasks.planning import STATE
+from tasks.repository import read_at
+from tasks.restoration import restore
+
+if TYPE_CHECKING:
+    import pandas
+
+    from finetuning.config import Data
+
+
+def find_rows(root: Path, record: Mapping[str, Any], data: Data) -> tuple[pandas.DataFrame, str]:
+    """A version's rows, from the store or else from DVC, and what is to be known about them.
+
+    Raises:
+        InputError: They are in neither.
+    """
+    from tasks.snapshot import read_rows
+
+    key = str(record.get("stages", {}).get("snapshot"))
+    kept = Store(root / STATE / "store").find("snapshot", key)
+    if kept is not None:
+        return read_rows(kept.folder), ""
+    pointer, sha = str(record.get("data_pointer")), (record.get("commit") or {}).get("sha")
+    content = None if sha is None else read_at(root, sha, POINTER)
+    named = content is not None and parse_pointer(content) == pointer
+    with tempfile.TemporaryDirectory() as place:
+        restore(root, pointer, data.path, Path(place), sha if named else None)
+        rows = take_snapshot(Path(place), data)
+    same = digest_rows(rows, data) == record.get("row_digests")
+    return rows, "" if same else "its rows were split anew, as the present code does it"
+
+
+def shape_rows(rows: pandas.DataFrame, data: Data) -> pandas.DataFrame:
+    """The columns that are compared, whatever the user's are called."""
+    columns = data.columns
+    text = rows[columns.text].fillna("")
+    if columns.text_pair is not None:
+        text = text + " | " + rows[columns.text_pair].fillna("")
+    shaped = rows[["key", "split"]].copy()
+    return shaped.assign(text=text, label=rows[columns.label])
