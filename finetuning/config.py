@@ -22,7 +22,7 @@ SHARES = ("accuracy", "macro_f1")  # metrics that are at most 1
 Policy = Literal["not_worse", "better"]
 Severity = Literal["critical", "warning"]
 StrategyKind = Literal[
-    "probe-then-tune", "full", "head", "freeze", "gradual", "discriminative", "scratch"
+    "probe-then-tune", "full", "head", "freeze", "gradual", "discriminative", "lora", "scratch"
 ]
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
@@ -133,6 +133,19 @@ class Strategy(Section):
     )
     decay: float = Field(
         0.95, gt=0, le=1, description="discriminative: factor on the rate per group downwards."
+    )
+    rank: int = Field(8, ge=1, le=4096, description="lora: rank of the adapters.")
+    alpha: float = Field(
+        16, gt=0, le=65536, description="lora: what adapters add is scaled by alpha / rank."
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="lora: dropout probability on the adapters' input."
+    )
+    targets: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="lora: names of the linear layers that get adapters, such as query; null takes "
+        "those that PEFT knows for the architecture, or else all of the blocks.",
     )
 
     @model_validator(mode="after")

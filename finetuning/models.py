@@ -17,6 +17,7 @@ SHORT = 128
 HEAD = "head"
 HEAD_WEIGHTS = "head.safetensors"
 HEAD_CONFIG = "head.json"
+ADAPTER = ".lora_"  # in the names of PEFT's parameters, and of no other
 _DROPOUTS = (
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
@@ -188,7 +189,7 @@ def layer_groups(model: Classifier) -> tuple[LayerGroup, ...]:
 
     What is declared before the stack of blocks belongs to the embeddings, what is declared after
     it (a final norm) to the last block. As fastai's splitters
-    do it by hand (fastai `vision/learner.py`).
+    do it by hand (fastai `vision/learner.py`). Where there are adapters, a group has only those.
     """
     stack, blocks = find_stack(model.base)
     names = [name for name, _ in model.base.named_parameters()]
@@ -200,6 +201,8 @@ def layer_groups(model: Classifier) -> tuple[LayerGroup, ...]:
             members[1 + int(name.removeprefix(prefix).split(".")[0])].append(f"base.{name}")
         else:
             members[0 if index < first else -1].append(f"base.{name}")
+    if any(ADAPTER in name for name in names):
+        members = [[name for name in own if ADAPTER in name] for own in members]
     titles = ["embeddings", *(f"block {number}" for number in range(1, len(blocks) + 1))]
     groups = [LayerGroup(title, tuple(own)) for title, own in zip(titles, members, strict=True)]
     head = tuple(f"head.{name}" for name, _ in model.head.named_parameters())

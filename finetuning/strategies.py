@@ -18,15 +18,16 @@ def tabulate(strategy: Strategy, epochs: int, groups: int) -> Table:
     `gradual` thaws one more group an epoch from the top (ULMFiT, arXiv 1801.06146, section 3.2);
     `discriminative` falls by a constant factor a group downwards (the same, and fastai's
     `slice(lr/d, lr)`); `head` and the first half of `probe-then-tune` are fitted to convergence
-    on frozen features, outside this table (Kumar et al. 2022, arXiv 2202.10054). Whatever the kind,
-    `groups` freezes that many from the bottom: strategies multiply.
+    on frozen features, outside this table (Kumar et al. 2022, arXiv 2202.10054). `lora` trains the
+    adapters in the blocks, and the embeddings have none. Whatever the kind, `groups` freezes that
+    many from the bottom: strategies multiply.
 
     Raises:
         InputError: No group is left to train.
     """
     if strategy.kind == "head":
         return ()
-    frozen = strategy.groups or 0
+    frozen = max(strategy.groups or 0, int(strategy.kind == "lora"))
     if frozen >= groups:
         raise wrong(
             "strategy.groups",

@@ -51,6 +51,7 @@ def narrow_vocabulary(
     weights = whole.weight.detach()[chosen].clone()
     size, width = weights.shape
     narrow = nn.Embedding(size, width, padding_idx=whole.padding_idx, _weight=weights)
+    narrow.requires_grad_(whole.weight.requires_grad)
     base.set_input_embeddings(narrow)
     try:
         yield _renumber(rows, used), _renumber(validation, used)

@@ -53,7 +53,7 @@ _LIBRARIES: dict[str, tuple[str, ...]] = {
     "validate": ("great-expectations", "pandas"),
     "encode": ("transformers", "tokenizers"),
     "features": ("torch", "transformers"),
-    "train": ("torch", "transformers", "accelerate"),
+    "train": ("torch", "transformers", "accelerate", "peft"),
     "evaluate": ("torch", "transformers", "scikit-learn", "scipy"),
     "register": ("mlflow", "numpy", "scipy"),
 }

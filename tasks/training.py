@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from prefect.logging import get_run_logger
 
+from finetuning.adaptation import adapt, save_adapted
 from finetuning.batching import EncodedRows, load_rows
-from finetuning.devices import choose_determinism, choose_device
 from finetuning.history import Epoch
-from finetuning.models import Classifier, build, layer_groups, save
-from finetuning.prefixes import count_frozen_blocks, skip_blocks
-from finetuning.probing import compute_features, fit_probe
+from finetuning.models import Classifier, build
+from finetuning.probing import compute_features
 from finetuning.problems.text_classification import load_tokenizer
-from finetuning.strategies import Table, begins_with_probe, tabulate
-from finetuning.training import Result, install_probe
-from finetuning.training import train as fit
 from tasks.stages import Outcome, fetch, perform, stage
 
 if TYPE_CHECKING:
@@ -36,89 +31,51 @@ def train(work: Work) -> Outcome:
 
 
 def _make(work: Work, folder: Path) -> dict[str, Any]:
-    settings, strategy = work.pipeline.training, work.pipeline.strategy
     encoded = fetch(work, "encode")
     labels = tuple(encoded.facts["labels"])
     rows, validation = (
         load_rows(encoded.folder / f"{split}.safetensors") for split in ("train", "validation")
     )
-    device = choose_device(settings.precision)
-    deterministic = choose_determinism(device, settings.deterministic)
-    model = build(
+
+    def find_features(
+        model: Classifier, rows: EncodedRows, validation: EncodedRows, device: Device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        splits = {"train": rows, "validation": validation}
+        kept = keep_features(work, "features", splits, device, model)
+        return kept["train"], kept["validation"]
+
+    adapted = adapt(
         work.base.folder,
         len(labels),
-        settings.seed,
-        work.pipeline.model.dropout,
-        scratch=strategy.kind == "scratch",
-        longest=encoded.facts["longest"],
+        work.pipeline,
+        rows,
+        validation,
+        encoded.facts["longest"],
+        folder,
+        find_features,
+        log_epoch,
     )
-    groups = layer_groups(model)
-    table = tabulate(strategy, settings.epochs, len(groups))
-    frozen = count_frozen_blocks(table)
-    with skip_blocks(model, frozen, (rows, validation), device, folder) as (rows, validation):
-        result = _fit(work, model, table, rows, validation, device)
-    save(model, folder / MODEL, labels, settings.max_length)
-    load_tokenizer(work.base.folder).save_pretrained(folder / MODEL)
+    place = folder / MODEL
+    save_adapted(adapted, place, labels, work.pipeline.training.max_length, work.base.name)
+    load_tokenizer(work.base.folder).save_pretrained(place)
+    result, device = adapted.result, adapted.device
     return {
         "history": [epoch.to_json() for epoch in result.history],
         "best": result.best,
         "steps": result.steps,
         "samples_per_second": result.samples_per_second,
-        "groups": [group.name for group in groups],
-        "table": [list(multipliers) for multipliers in table],
+        "groups": [group.name for group in adapted.groups],
+        "table": [list(multipliers) for multipliers in adapted.table],
         "device": {
             "kind": device.kind,
             "name": device.name,
             "precision": device.precision,
             "threads": torch.get_num_threads(),  # they decide in which order sums are added
-            "deterministic": deterministic,
+            "deterministic": adapted.deterministic,
         },
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in adapted.model.parameters()),
+        "trained_parameters": adapted.trained,
     }
-
-
-def _fit(
-    work: Work,
-    model: Classifier,
-    table: Table,
-    rows: EncodedRows,
-    validation: EncodedRows,
-    device: Device,
-) -> Result:
-    probed = begins_with_probe(work.pipeline.strategy)
-    before = (probe(work, model, rows, validation, device),) if probed else ()
-    for epoch in before:
-        log_epoch(epoch)
-    if not table:
-        return Result(before, 0, 0, 0.0)
-    return fit(model, table, rows, validation, work.pipeline.training, device, before, log_epoch)
-
-
-def probe(
-    work: Work, model: Classifier, rows: EncodedRows, validation: EncodedRows, device: Device
-) -> Epoch:
-    """Fit the model's head to convergence on its frozen features."""
-    started = time.monotonic()
-    features = keep_features(
-        work, "features", {"train": rows, "validation": validation}, device, model
-    )
-    train_labels, labels = torch.from_numpy(rows.labels), torch.from_numpy(validation.labels)
-    train_features, validation_features = features["train"], features["validation"]
-    fitted = fit_probe(
-        train_features,
-        train_labels,
-        validation_features,
-        labels,
-        model.head.out_features,
-        work.pipeline.training.label_smoothing,
-    )
-    return install_probe(
-        model,
-        fitted,
-        (train_features, train_labels),
-        (validation_features, labels),
-        time.monotonic() - started,
-    )
 
 
 def keep_features(

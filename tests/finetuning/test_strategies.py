@@ -85,3 +85,10 @@ def test_no_group_left(kind, groups):
 def test_begins_with_probe(kind, probed):
     """Two strategies fit the head on frozen features first."""
     assert begins_with_probe(strategy(kind)) is probed
+
+
+def test_lora():
+    """Embeddings have no adapters: they are frozen whatever the groups say."""
+    assert tabulate(strategy("lora"), 2, 4) == ((0, 1, 1, 1),) * 2
+    assert tabulate(strategy("lora", groups=0), 1, 4) == ((0, 1, 1, 1),)
+    assert tabulate(strategy("lora", groups=2), 1, 4) == ((0, 0, 1, 1),)

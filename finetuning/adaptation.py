@@ -1,0 +1,144 @@
+"""A strategy from its name to its model: built, probed or adapted as it says, and trained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from finetuning.adapters import FOLDER, attach_adapters, merge_adapters
+from finetuning.batching import EncodedRows
+from finetuning.devices import Device, choose_determinism, choose_device
+from finetuning.history import Epoch
+from finetuning.models import Classifier, LayerGroup, build, layer_groups, save
+from finetuning.prefixes import count_frozen_blocks, skip_blocks
+from finetuning.probing import compute_features, fit_probe
+from finetuning.strategies import Table, begins_with_probe, tabulate
+from finetuning.training import Result, install_probe, train
+
+if TYPE_CHECKING:
+    from finetuning.config import Pipeline
+
+FindFeatures = Callable[[Classifier, EncodedRows, EncodedRows, Device], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A trained model, and how it came to be."""
+
+    model: Classifier
+    result: Result
+    groups: tuple[LayerGroup, ...]
+    table: Table
+    device: Device
+    deterministic: bool  # whether the same seed gives the same bytes
+    trained: int  # parameters that some epoch trained
+    adapters: Any | None  # PEFT's model around the base, where the strategy is lora
+
+
+def adapt(
+    base: Path,
+    classes: int,
+    pipeline: Pipeline,
+    rows: EncodedRows,
+    validation: EncodedRows,
+    longest: int | None,
+    place: Path,
+    find_features: FindFeatures | None = None,
+    report: Callable[[Epoch], None] | None = None,
+) -> Adapted:
+    """Adapt a base model to rows by the pipeline's strategy.
+
+    Args:
+        base: The base model's files.
+        classes: Number of labels.
+        pipeline: Its model, strategy and training are read.
+        rows: Training rows.
+        validation: Rows that choose the best epoch.
+        longest: The longest row in tokens, where it is known.
+        place: Folder for temporary files.
+        find_features: Gives the frozen features of both splits where they are kept; None
+            computes them.
+        report: Called with each epoch as it ends.
+    """
+    settings, strategy = pipeline.training, pipeline.strategy
+    device = choose_device(settings.precision)
+    deterministic = choose_determinism(device, settings.deterministic)
+    scratch = strategy.kind == "scratch"
+    model = build(base, classes, settings.seed, pipeline.model.dropout, scratch, longest)
+    adapters = attach_adapters(model, strategy, settings.seed) if strategy.kind == "lora" else None
+    groups = layer_groups(model)
+    table = tabulate(strategy, settings.epochs, len(groups))
+    with skip_blocks(model, count_frozen_blocks(table), (rows, validation), device, place) as (
+        rows,
+        validation,
+    ):
+        before: tuple[Epoch, ...] = ()
+        if begins_with_probe(strategy):
+            smoothing = settings.label_smoothing
+            before = (_probe(model, rows, validation, device, smoothing, find_features),)
+            if report is not None:
+                report(before[0])
+        result = (
+            train(model, table, rows, validation, settings, device, before, report)
+            if table
+            else Result(before, 0, 0, 0.0)
+        )
+    trained = count_trained(model, groups, table)
+    return Adapted(model, result, groups, table, device, deterministic, trained, adapters)
+
+
+def _probe(
+    model: Classifier,
+    rows: EncodedRows,
+    validation: EncodedRows,
+    device: Device,
+    smoothing: float,
+    find_features: FindFeatures | None,
+) -> Epoch:
+    """Fit the model's head to convergence on its frozen features."""
+    started = time.monotonic()
+    if find_features is None:
+        own = compute_features(model, rows, device, "features of train")
+        other = compute_features(model, validation, device, "features of validation")
+    else:
+        own, other = find_features(model, rows, validation, device)
+    labels, others = torch.from_numpy(rows.labels), torch.from_numpy(validation.labels)
+    probe = fit_probe(own, labels, other, others, model.head.out_features, smoothing)
+    seconds = time.monotonic() - started
+    return install_probe(model, probe, (own, labels), (other, others), seconds)
+
+
+def count_trained(model: Classifier, groups: tuple[LayerGroup, ...], table: Table) -> int:
+    """How many parameters some epoch trains; of a head that was only fitted, the head's."""
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    learning = [any(rates) for rates in zip(*table, strict=True)] if table else []
+    learning = learning or [False] * (len(groups) - 1) + [True]
+    return sum(
+        sizes[name]
+        for group, learns in zip(groups, learning, strict=True)
+        if learns
+        for name in group.parameters
+    )
+
+
+def save_adapted(
+    adapted: Adapted, folder: Path, labels: tuple[str, ...], max_length: int, base: str
+) -> None:
+    """Write the model whole; adapters are merged into it, and kept beside it.
+
+    Args:
+        adapted: The trained model; its adapters are gone afterwards.
+        folder: Where it goes.
+        labels: The labels, in order.
+        max_length: Longest input, in tokens.
+        base: Name of the base model.
+    """
+    if adapted.adapters is not None:
+        merge_adapters(adapted.model, adapted.adapters, folder / FOLDER, base)
+    save(adapted.model, folder, labels, max_length)
