@@ -68,7 +68,8 @@ def test_two_pipelines_at_once_share_the_databases(project):
     """Both begin on databases that are not there yet, and both register."""
     results = [end(process) for process in [begin(project, name) for name in ("toy", "other")]]
     assert [result["model_uri"] for result, _ in results] == ["models:/toy/1", "models:/other/1"]
-    assert [said for _, said in results] == ["", ""]
+    for _, said in results:
+        assert not [line for line in said.splitlines() if "| WARNING |" not in line]
 
 
 def test_a_killed_run_leaves_neither_lock_nor_server(project):

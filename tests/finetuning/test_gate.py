@@ -209,15 +209,15 @@ def test_missing_slice_is_a_refusal():
 
 
 def test_holm_protects_a_good_model_with_many_slices():
-    """Of 40 slices whose differences are chance, in 60 trials hardly a model is refused."""
+    """Of 40 slices whose differences are chance, in 15 trials hardly a model is refused."""
     generator = np.random.default_rng(0)
     refused = 0
     names = np.repeat([f"s{number}" for number in range(40)], 50)
-    for _ in range(60):
+    for _ in range(15):
         pair = (table(generator.random(2000) < 0.8, source=names) for _ in range(2))
         verdict = decide(Evidence(*pair, Slices(("source",))), margin=0.5)
         refused += not verdict.promote
-    assert refused <= 4
+    assert refused <= 2  # uncorrected, about 10 would be
 
 
 def test_rows_that_changed_are_shown_apart():
