@@ -24,15 +24,24 @@ Severity = Literal["critical", "warning"]
 StrategyKind = Literal[
     "probe-then-tune", "full", "head", "freeze", "gradual", "discriminative", "lora", "scratch"
 ]
+Problem = Literal["text-classification", "image-classification"]
+# The keys of data.columns that a problem reads.
+ROLES: dict[str, tuple[str, ...]] = {
+    "text-classification": ("text", "text_pair", "label"),
+    "image-classification": ("image", "label"),
+}
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 class Columns(Section):
-    """Which columns of the table hold what."""
+    """Which columns of the table hold what; each problem reads those of its own."""
 
     text: str = Field("text", min_length=1, description="Column that holds the text.")
     text_pair: str | None = Field(
         None, description="Column that holds the second text of a pair, or null."
+    )
+    image: str = Field(
+        "image", min_length=1, description="Column that holds the image's path in the data folder."
     )
     label: str = Field("label", min_length=1, description="Column that holds the label.")
 
@@ -68,13 +77,17 @@ class Data(Section):
 
     path: str = Field(min_length=1, description="The data set's folder, inside data/.")
     train: str = Field(
-        "train.csv", min_length=1, description="Training table: csv, tsv, jsonl or parquet."
+        "train.csv",
+        min_length=1,
+        description="Training table: csv, tsv, jsonl or parquet; for images also a folder that "
+        "holds a folder a label.",
     )
     validation: str | None = Field(
-        None, description="Validation table; null splits it from train, stratified and grouped."
+        None,
+        description="Validation table or folder; null splits it off train, stratified and grouped.",
     )
     test: str | None = Field(
-        None, description="Test table; null splits it off before anything else sees it."
+        None, description="Test table or folder; null splits it off before anything else sees it."
     )
     columns: Columns = Field(
         default_factory=lambda: Columns.model_validate({}), description="Which columns hold what."
@@ -157,6 +170,18 @@ class Strategy(Section):
         return self
 
 
+class Augmentation(Section):
+    """What is changed at random in a training image, anew each time it is seen."""
+
+    flip: bool = Field(False, description="Mirror every second image; never where sides matter.")
+    shift: float = Field(0.0, ge=0, le=0.5, description="Farthest shift, as a share of the side.")
+    rotation: float = Field(0.0, ge=0, le=180, description="Farthest rotation, in degrees.")
+    brightness: float = Field(0.0, ge=0, lt=1, description="Largest change, as a share.")
+    mixup: float = Field(
+        0.0, ge=0, le=10, description="alpha of the Beta that mixes pairs of images; 0: none."
+    )
+
+
 class Training(Section):
     """The loop's settings."""
 
@@ -168,7 +193,14 @@ class Training(Section):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing.")
     warmup: float = Field(0.06, ge=0, le=1, description="Share of the steps that warm up.")
-    max_length: int = Field(256, ge=4, le=131072, description="Longest input, in tokens.")
+    max_length: int = Field(256, ge=4, le=131072, description="Longest text, in tokens.")
+    image_size: int | None = Field(
+        None, ge=8, le=2048, description="Side that images are scaled to; null: the base model's."
+    )
+    augmentation: Augmentation = Field(
+        default_factory=lambda: Augmentation.model_validate({}),
+        description="What is changed at random in each training image.",
+    )
     early_stopping: int | None = Field(
         2, ge=1, description="Epochs without improvement before stopping; null never stops early."
     )
@@ -244,7 +276,7 @@ class Pipeline(Section):
     """One pipeline file: one model that is kept in production."""
 
     name: str = Field(description="MLflow registered model and Prefect deployment.")
-    problem: Literal["text-classification"] = Field(description="What the model learns to do.")
+    problem: Problem = Field(description="What the model learns to do.")
     data: Data = Field(description="Where the labelled rows are.")
     model: Model = Field(description="The pre-trained model.")
     strategy: Strategy = Field(
@@ -278,4 +310,18 @@ class Pipeline(Section):
                     f"behaviour test {test.name!r} speaks of {min(unknown)!r}, "
                     f"and data.labels has {', '.join(labels or ())}"
                 )
+        return value
+
+    @field_validator("data")
+    @classmethod
+    def _check_columns(cls, value: Data, info: ValidationInfo) -> Data:
+        roles = ROLES.get(info.data.get("problem", ""), ())
+        named = value.columns.model_fields_set
+        if roles and (strange := sorted(named - set(roles))):
+            raise ValueError(
+                f"{info.data['problem']} reads the columns {', '.join(roles)}, and not "
+                f"{', '.join(strange)}: take that out of data.columns"
+            )
+        if "image" in roles and value.columns.image == value.columns.label:
+            raise ValueError("data.columns: image and label must be different columns")
         return value
