@@ -161,6 +161,11 @@ class Strategy(Section):
         "those that PEFT knows for the architecture, or else all of the blocks.",
     )
 
+    @property
+    def reads_weights(self) -> bool:
+        """Whether the base model's weights are read, and not its architecture alone."""
+        return self.kind != "scratch"
+
     @model_validator(mode="after")
     def _check_groups(self) -> Strategy:
         if self.kind == "freeze" and self.groups is None:

@@ -130,6 +130,12 @@ def predict_baselines(work: Work, tested: pandas.DataFrame) -> list[Baseline]:
     fitted = {split: rows[split] for split in ("train", "validation")}
     labels = {split: rows[split].labels for split in rows}
     tables = {split: _read_split(work, split) for split in fitted} | {"test": tested}
+    baselines = [
+        predict_majority(labels["train"], len(tested)),
+        problem.comparing.predict_simply(tables, rows, work.pipeline.data.columns),
+    ]
+    if not work.base.has_weights:
+        return baselines
     device = choose_device(work.pipeline.training.precision)
     features = keep_features(work, "features", fitted, device)
     features |= keep_features(work, "features-test", {"test": rows["test"]}, device)
@@ -141,11 +147,7 @@ def predict_baselines(work: Work, tested: pandas.DataFrame) -> list[Baseline]:
         len(encoded.facts["labels"]),
     )
     frozen = probe.logits(features["test"]).argmax(dim=1).numpy()
-    return [
-        predict_majority(labels["train"], len(tested)),
-        problem.comparing.predict_simply(tables, rows, work.pipeline.data.columns),
-        Baseline("frozen", "the frozen base model with a linear head", frozen),
-    ]
+    return [*baselines, Baseline("frozen", "the frozen base model with a linear head", frozen)]
 
 
 def score_baseline(
