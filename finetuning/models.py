@@ -203,7 +203,7 @@ def layer_groups(model: Classifier) -> tuple[LayerGroup, ...]:
         place = next((n for n, one in enumerate(blocks, 1) if name.startswith(one)), None)
         begun = begun or place is not None
         members[(-1 if begun else 0) if place is None else place].append(f"base.{name}")
-    has_stem = bool(members[0])
+    has_stem = bool(members[0])  # a VGG begins with its first block
     if any(ADAPTER in name for name in names):
         members = [[name for name in own if ADAPTER in name] for own in members]
     titles = ["embeddings", *(f"block {number}" for number in range(1, len(blocks) + 1))]
