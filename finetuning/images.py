@@ -148,7 +148,8 @@ def open_image(content: bytes) -> Picture:
             image.load()
             if image.mode in UNREAD_MODES:
                 raise UnreadableImageError(f"values of mode {image.mode}, whose scale is unknown")
-            return _simplify(ImageOps.exif_transpose(image))
+            upright: Picture = _simplify(ImageOps.exif_transpose(image))
+            return upright
     except (UnreadableImageError, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -159,7 +160,7 @@ def open_image(content: bytes) -> Picture:
         raise UnreadableImageError("damaged or cut off") from None
 
 
-def _simplify(image: Any) -> Picture:
+def _simplify(image: Any) -> Any:
     import numpy as np
     from PIL import Image
 

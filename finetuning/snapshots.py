@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from finetuning.config import ROLES
 from finetuning.digests import digest_value
 from finetuning.errors import Fault, InputError
 from finetuning.problem import find_problem
+from finetuning.roles import ROLES
 from finetuning.splits import assign_splits
 from finetuning.tables import check_columns
 

@@ -7,8 +7,8 @@ import typing
 import pytest
 
 from finetuning import problem
-from finetuning.config import ROLES, Problem
 from finetuning.problem import find_problem
+from finetuning.roles import ROLES, Problem
 
 KINDS = typing.get_args(Problem)
 PROTOCOLS = {
