@@ -24,12 +24,13 @@ import torch
 
 from finetuning.config import Data, Training
 from finetuning.devices import choose_device
+from finetuning.labels import learn_labels
 from finetuning.models import build
 from finetuning.probing import compute_features, compute_logits, fit_probe
-from finetuning.problems.text_classification import encode, learn_labels, load_tokenizer
 from finetuning.snapshots import take_snapshot
 from finetuning.sources import find_base
 from finetuning.strategies import tabulate
+from finetuning.tokenization import encode, load_tokenizer
 from finetuning.training import install_probe, train
 from flows.environment import prepare_environment
 

@@ -12,19 +12,19 @@ import torch
 from torch import Tensor
 
 from finetuning.adapters import FOLDER, attach_adapters, merge_adapters
-from finetuning.batching import EncodedRows
 from finetuning.devices import Device, choose_determinism, choose_device
 from finetuning.history import Epoch
-from finetuning.models import Classifier, LayerGroup, build, layer_groups, save
+from finetuning.models import Classifier, LayerGroup, layer_groups, save
 from finetuning.prefixes import count_frozen_blocks, skip_blocks
 from finetuning.probing import compute_features, fit_probe
+from finetuning.problem import Rows, find_problem
 from finetuning.strategies import Table, begins_with_probe, tabulate
 from finetuning.training import Result, install_probe, train
 
 if TYPE_CHECKING:
     from finetuning.config import Pipeline
 
-FindFeatures = Callable[[Classifier, EncodedRows, EncodedRows, Device], tuple[Tensor, Tensor]]
+FindFeatures = Callable[[Classifier, Rows, Rows, Device], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def adapt(
     base: Path,
     classes: int,
     pipeline: Pipeline,
-    rows: EncodedRows,
-    validation: EncodedRows,
+    rows: Rows,
+    validation: Rows,
     longest: int | None,
     place: Path,
     find_features: FindFeatures | None = None,
@@ -57,7 +57,7 @@ def adapt(
     Args:
         base: The base model's files.
         classes: Number of labels.
-        pipeline: Its model, strategy and training are read.
+        pipeline: Its problem, model, strategy and training are read.
         rows: Training rows.
         validation: Rows that choose the best epoch.
         longest: The longest row in tokens, where it is known.
@@ -70,7 +70,8 @@ def adapt(
     device = choose_device(settings.precision)
     deterministic = choose_determinism(device, settings.deterministic)
     scratch = strategy.kind == "scratch"
-    model = build(base, classes, settings.seed, pipeline.model.dropout, scratch, longest)
+    problem, dropout = find_problem(pipeline.problem), pipeline.model.dropout
+    model = problem.modelling.build(base, classes, settings.seed, dropout, scratch, longest)
     adapters = attach_adapters(model, strategy, settings.seed) if strategy.kind == "lora" else None
     groups = layer_groups(model)
     table = tabulate(strategy, settings.epochs, len(groups))
@@ -84,8 +85,9 @@ def adapt(
             before = (_probe(model, rows, validation, device, smoothing, find_features),)
             if report is not None:
                 report(before[0])
+        varied = problem.encoding.vary(rows, settings)
         result = (
-            train(model, table, rows, validation, settings, device, before, report)
+            train(model, table, varied, validation, settings, device, before, report)
             if table
             else Result(before, 0, 0, 0.0)
         )
@@ -95,8 +97,8 @@ def adapt(
 
 def _probe(
     model: Classifier,
-    rows: EncodedRows,
-    validation: EncodedRows,
+    rows: Rows,
+    validation: Rows,
     device: Device,
     smoothing: float,
     find_features: FindFeatures | None,

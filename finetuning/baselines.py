@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas
+
+    from finetuning.config import Columns
+    from finetuning.problem import Rows
 
 TFIDF_STRENGTHS = (1.0, 10.0)  # inverse penalties; the validation split chooses
 
@@ -54,3 +61,23 @@ def predict_tfidf(
         raise ValueError("there are no validation rows to choose a baseline on")
     predictions = chosen.predict(vectorizer.transform(test))
     return Baseline("tfidf", "TF-IDF with logistic regression", np.asarray(predictions, np.int64))
+
+
+def predict_simply(
+    tables: Mapping[str, pandas.DataFrame], rows: Mapping[str, Rows], columns: Columns
+) -> Baseline:
+    """What TF-IDF gives, see `predict_tfidf` and `problem.Comparing`."""
+    texts = {split: _join_texts(table, columns) for split, table in tables.items()}
+    return predict_tfidf(
+        texts["train"],
+        rows["train"].labels,
+        texts["validation"],
+        rows["validation"].labels,
+        texts["test"],
+    )
+
+
+def _join_texts(rows: pandas.DataFrame, columns: Columns) -> list[str]:
+    if columns.text_pair is None:
+        return list(rows[columns.text])
+    return list(rows[columns.text] + " \n " + rows[columns.text_pair].fillna(""))

@@ -53,6 +53,20 @@ class EncodedRows:
             types=None if self.types is None else self.types[tokens],
         )
 
+    def collate(self, chosen: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
+        """See `collate`."""
+        return collate(self, chosen)
+
+    def draw(
+        self,
+        chosen: Sequence[int] | np.ndarray,
+        classes: int,  # noqa: ARG002 - each row is of one class
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """A training batch as `collate` gives it, and the class numbers, (batch,)."""
+        import torch
+
+        return collate(self, chosen), torch.from_numpy(self.labels[chosen])
+
 
 def save_rows(rows: EncodedRows, path: Path) -> None:
     """Write encoded rows as one safetensors file."""

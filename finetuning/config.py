@@ -15,7 +15,10 @@ from pydantic import (
 )
 
 from finetuning.behaviour import Behaviour
+from finetuning.roles import ROLES, Problem
 from finetuning.sections import Section
+from finetuning.training_settings import Augmentation as Augmentation
+from finetuning.training_settings import Training as Training
 
 Metric = Literal["accuracy", "macro_f1"]
 SHARES = ("accuracy", "macro_f1")  # metrics that are at most 1
@@ -28,11 +31,14 @@ NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 class Columns(Section):
-    """Which columns of the table hold what."""
+    """Which columns of the table hold what; each problem reads those of its own."""
 
     text: str = Field("text", min_length=1, description="Column that holds the text.")
     text_pair: str | None = Field(
         None, description="Column that holds the second text of a pair, or null."
+    )
+    image: str = Field(
+        "image", min_length=1, description="Column that holds the image's path in the data folder."
     )
     label: str = Field("label", min_length=1, description="Column that holds the label.")
 
@@ -68,13 +74,17 @@ class Data(Section):
 
     path: str = Field(min_length=1, description="The data set's folder, inside data/.")
     train: str = Field(
-        "train.csv", min_length=1, description="Training table: csv, tsv, jsonl or parquet."
+        "train.csv",
+        min_length=1,
+        description="Training table: csv, tsv, jsonl or parquet; for images also a folder that "
+        "holds a folder a label.",
     )
     validation: str | None = Field(
-        None, description="Validation table; null splits it from train, stratified and grouped."
+        None,
+        description="Validation table or folder; null splits it off train, stratified and grouped.",
     )
     test: str | None = Field(
-        None, description="Test table; null splits it off before anything else sees it."
+        None, description="Test table or folder; null splits it off before anything else sees it."
     )
     columns: Columns = Field(
         default_factory=lambda: Columns.model_validate({}), description="Which columns hold what."
@@ -148,6 +158,11 @@ class Strategy(Section):
         "those that PEFT knows for the architecture, or else all of the blocks.",
     )
 
+    @property
+    def reads_weights(self) -> bool:
+        """Whether the base model's weights are read, and not its architecture alone."""
+        return self.kind != "scratch"
+
     @model_validator(mode="after")
     def _check_groups(self) -> Strategy:
         if self.kind == "freeze" and self.groups is None:
@@ -155,32 +170,6 @@ class Strategy(Section):
         if self.kind in ("head", "scratch") and self.groups is not None:
             raise ValueError(f"strategy {self.kind} takes no groups")
         return self
-
-
-class Training(Section):
-    """The loop's settings."""
-
-    epochs: int = Field(3, ge=1, le=1000, description="Passes over the training split.")
-    batch_size: int = Field(32, ge=1, le=65536, description="Rows in one optimizer step.")
-    learning_rate: float = Field(5e-5, gt=0, le=1, description="Peak learning rate.")
-    weight_decay: float = Field(
-        0.01, ge=0, le=1, description="AdamW weight decay; never on norms and biases."
-    )
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing.")
-    warmup: float = Field(0.06, ge=0, le=1, description="Share of the steps that warm up.")
-    max_length: int = Field(256, ge=4, le=131072, description="Longest input, in tokens.")
-    early_stopping: int | None = Field(
-        2, ge=1, description="Epochs without improvement before stopping; null never stops early."
-    )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto takes bf16 where this device is faster with it."
-    )
-    seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything that is drawn.")
-    deterministic: bool | None = Field(
-        None,
-        description="true: the same seed gives the same bytes, on a GPU by slower kernels; "
-        "null: so on a CPU, not on a GPU.",
-    )
 
 
 class SliceLimit(Section):
@@ -244,7 +233,7 @@ class Pipeline(Section):
     """One pipeline file: one model that is kept in production."""
 
     name: str = Field(description="MLflow registered model and Prefect deployment.")
-    problem: Literal["text-classification"] = Field(description="What the model learns to do.")
+    problem: Problem = Field(description="What the model learns to do.")
     data: Data = Field(description="Where the labelled rows are.")
     model: Model = Field(description="The pre-trained model.")
     strategy: Strategy = Field(
@@ -270,6 +259,8 @@ class Pipeline(Section):
     @field_validator("gate")
     @classmethod
     def _check_behaviour(cls, value: Gate, info: ValidationInfo) -> Gate:
+        if value.behaviour and "text" not in ROLES.get(info.data.get("problem", ""), ("text",)):
+            raise ValueError("behaviour tests are texts: this problem reads none")
         labels = info.data["data"].labels if "data" in info.data else None
         for test in value.behaviour:
             unknown = test.named_labels - set(labels or test.named_labels)
@@ -278,4 +269,18 @@ class Pipeline(Section):
                     f"behaviour test {test.name!r} speaks of {min(unknown)!r}, "
                     f"and data.labels has {', '.join(labels or ())}"
                 )
+        return value
+
+    @field_validator("data")
+    @classmethod
+    def _check_columns(cls, value: Data, info: ValidationInfo) -> Data:
+        roles = ROLES.get(info.data.get("problem", ""), ())
+        named = value.columns.model_fields_set
+        if roles and (strange := sorted(named - set(roles))):
+            raise ValueError(
+                f"{info.data['problem']} reads the columns {', '.join(roles)}, and not "
+                f"{', '.join(strange)}: take that out of data.columns"
+            )
+        if "image" in roles and value.columns.image == value.columns.label:
+            raise ValueError("data.columns: image and label must be different columns")
         return value

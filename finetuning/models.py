@@ -156,10 +156,7 @@ def build(
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     if longest is not None and longest <= SHORT and not torch.cuda.is_available():
         config._attn_implementation = "eager"
-    if dropout is not None:
-        for name in _DROPOUTS:
-            if hasattr(config, name):
-                setattr(config, name, dropout)
+    set_dropout(config, dropout)
     if scratch:
         base = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32)
     else:
@@ -178,6 +175,13 @@ def build(
     return model
 
 
+def set_dropout(config: Any, dropout: float | None) -> None:
+    """Set the dropout probability wherever an architecture has one; None leaves all as they are."""
+    for name in _DROPOUTS if dropout is not None else ():
+        if hasattr(config, name):
+            setattr(config, name, dropout)
+
+
 def find_stack(base: nn.Module) -> tuple[str, nn.ModuleList]:
     """The stack of a model's blocks, which is its longest ModuleList, and its name."""
     lists = [(name, one) for name, one in base.named_modules() if isinstance(one, nn.ModuleList)]
@@ -185,28 +189,43 @@ def find_stack(base: nn.Module) -> tuple[str, nn.ModuleList]:
 
 
 def layer_groups(model: Classifier) -> tuple[LayerGroup, ...]:
-    """The ordered groups, from the embeddings up to the head.
+    """The ordered groups, from the embeddings (an image model's stem) up to the head.
 
-    What is declared before the stack of blocks belongs to the embeddings, what is declared after
-    it (a final norm) to the last block. As fastai's splitters
-    do it by hand (fastai `vision/learner.py`). Where there are adapters, a group has only those.
+    What is declared before the first block belongs to the embeddings, what is declared after the
+    blocks (a final norm) to the last one. As fastai's splitters do it by hand (fastai
+    `vision/learner.py`). Where there are adapters, a group has only those.
     """
-    stack, blocks = find_stack(model.base)
+    blocks = _list_blocks(model.base)
     names = [name for name, _ in model.base.named_parameters()]
-    prefix = f"{stack}."
-    first = next(index for index, name in enumerate(names) if name.startswith(prefix))
     members: list[list[str]] = [[] for _ in range(len(blocks) + 1)]
-    for index, name in enumerate(names):
-        if name.startswith(prefix):
-            members[1 + int(name.removeprefix(prefix).split(".")[0])].append(f"base.{name}")
-        else:
-            members[0 if index < first else -1].append(f"base.{name}")
+    begun = False
+    for name in names:
+        place = next((n for n, one in enumerate(blocks, 1) if name.startswith(one)), None)
+        begun = begun or place is not None
+        members[(-1 if begun else 0) if place is None else place].append(f"base.{name}")
+    has_stem = bool(members[0])  # a VGG begins with its first block
     if any(ADAPTER in name for name in names):
         members = [[name for name in own if ADAPTER in name] for own in members]
     titles = ["embeddings", *(f"block {number}" for number in range(1, len(blocks) + 1))]
     groups = [LayerGroup(title, tuple(own)) for title, own in zip(titles, members, strict=True)]
     head = tuple(f"head.{name}" for name, _ in model.head.named_parameters())
-    return (*groups, LayerGroup(HEAD, head))
+    return (*(groups if has_stem else groups[1:]), LayerGroup(HEAD, head))
+
+
+def _list_blocks(base: nn.Module) -> tuple[tuple[str, ...], ...]:
+    """What the names of each block's parameters begin with, from bottom to top."""
+    own: tuple[tuple[str, ...], ...] | None = getattr(base, "block_prefixes", None)
+    if own is not None:
+        return own
+    if any(isinstance(module, nn.ModuleList) for module in base.modules()):
+        stack, blocks = find_stack(base)
+        return tuple((f"{stack}.{number}.",) for number in range(len(blocks)))
+    # timm's convolutional networks have their stages side by side, the stem's parts before them.
+    place, children = "", list(base.named_children())
+    while len(children) == 1:
+        place += f"{children[0][0]}."
+        children = list(children[0][1].named_children())
+    return tuple((f"{place}{name}.",) for name, one in children if isinstance(one, nn.Sequential))
 
 
 def save(model: Classifier, folder: Path, labels: tuple[str, ...], max_length: int) -> None:

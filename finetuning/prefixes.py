@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from finetuning.batching import EncodedRows, collate, cut_batches
 from finetuning.devices import Device, computing
 from finetuning.models import Classifier, find_stack
+from finetuning.problem import Rows
 from finetuning.progress import track
 from finetuning.strategies import Table
 
@@ -65,11 +66,12 @@ def count_frozen_blocks(table: Table) -> int:
 
 @contextmanager
 def skip_blocks(
-    model: Classifier, blocks: int, splits: tuple[EncodedRows, ...], device: Device, place: Path
-) -> Iterator[tuple[EncodedRows, ...]]:
+    model: Classifier, blocks: int, splits: tuple[Rows, ...], device: Device, place: Path
+) -> Iterator[tuple[Rows, ...]]:
     """Keep what leaves the lowest blocks, and leave them out while the context is open.
 
-    Nothing is left out where there are no such blocks, where the states would not fit on the disk,
+    Nothing is left out where there are no such blocks, where rows have no tokens (an image that is
+    changed at random gives other states each time), where the states would not fit on the disk,
     or where a model's architecture is such that the result would differ.
 
     Args:
@@ -82,16 +84,20 @@ def skip_blocks(
     Yields:
         The same rows, with states of (all tokens, hidden) where they are kept.
     """
-    size = 4 * cast(Any, model.base).config.hidden_size * sum(len(rows.tokens) for rows in splits)
+    texts = [rows for rows in splits if isinstance(rows, EncodedRows)]
+    if blocks == 0 or len(texts) < len(splits):
+        yield splits
+        return
+    size = 4 * cast(Any, model.base).config.hidden_size * sum(len(rows.tokens) for rows in texts)
     fits = size <= max(IN_MEMORY, SHARE_OF_DISK * shutil.disk_usage(place).free)
-    if blocks == 0 or not fits or not _gives_the_same(model, blocks, splits[0], device):
+    if not fits or not _gives_the_same(model, blocks, texts[0], device):
         yield splits
         return
     with tempfile.TemporaryDirectory(prefix=".states.", dir=place) as folder:
         file = Path(folder) if size > IN_MEMORY else None
         kept = tuple(
             replace(rows, states=_compute_states(model, blocks, rows, device, file))
-            for rows in splits
+            for rows in texts
         )
         with _stand_in(model, blocks, kept[0], device):
             yield kept

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from finetuning.batching import EncodedRows, collate, cut_batches
+from finetuning.batching import cut_batches
 from finetuning.devices import Device, computing
 from finetuning.models import Classifier
+from finetuning.problem import Rows
 from finetuning.progress import track
 
 # Strength of the squared penalty, tried in turn; the validation split chooses.
@@ -34,7 +35,7 @@ class Probe:
 
 
 def compute_features(
-    model: Classifier, rows: EncodedRows, device: Device, title: str = "features"
+    model: Classifier, rows: Rows, device: Device, title: str = "features"
 ) -> Tensor:
     """Pooled features of every row in the rows' order, fp32 on the CPU: (rows, hidden)."""
     # Outside inference mode: weights that are moved within it could not be trained afterwards.
@@ -42,16 +43,14 @@ def compute_features(
     features = torch.zeros(len(rows), model.head.in_features)
     batches = cut_batches(rows.lengths)
     for chosen in track(batches, title, len(batches)):
-        batch = {name: value.to(device.kind) for name, value in collate(rows, chosen).items()}
+        batch = {name: value.to(device.kind) for name, value in rows.collate(chosen).items()}
         with torch.inference_mode(), computing(device):
             pooled = model.features(**batch)
         features[torch.from_numpy(chosen)] = pooled.float().cpu()
     return features
 
 
-def compute_logits(
-    model: Classifier, rows: EncodedRows, device: Device, title: str = "scoring"
-) -> Tensor:
+def compute_logits(model: Classifier, rows: Rows, device: Device, title: str = "scoring") -> Tensor:
     """Logits of every row in the rows' order, fp32 on the CPU: (rows, classes)."""
     features = compute_features(model, rows, device, title)
     # The head runs in fp32: it costs nothing and keeps close scores apart.

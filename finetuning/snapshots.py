@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from finetuning.digests import digest_value
 from finetuning.errors import Fault, InputError
-from finetuning.splits import assign_splits, digest_text
-from finetuning.tables import check_columns, read_cells
+from finetuning.problem import find_problem
+from finetuning.roles import ROLES
+from finetuning.splits import assign_splits
+from finetuning.tables import check_columns
 
 if TYPE_CHECKING:
     import pandas
 
-    from finetuning.config import Data
+    from finetuning.config import Columns, Data
 
 SPLITS = ("train", "validation", "test")
 RESERVED = ("file", "row", "split", "key")
@@ -29,48 +31,54 @@ class Table(NamedTuple):
     values: list[list[str | None]]
 
 
-def take_snapshot(folder: Path, data: Data) -> pandas.DataFrame:
+def take_snapshot(folder: Path, data: Data, kind: str = "text-classification") -> pandas.DataFrame:
     """Read the tables that the pipeline file names and split what is not split yet.
 
     Args:
         folder: The data set's folder.
         data: The pipeline file's `data`.
+        kind: The pipeline file's `problem`.
 
     Returns:
         The user's columns, all text or None, and before them file, row (1-based number of the data
-        row in that file), split (train, validation, test, left-out) and key (digest of the
-        normalised text).
+        row in that file), split (train, validation, test, left-out) and key (the same for rows that
+        are the same to the problem: of the normalised text, for instance).
 
     Raises:
         InputError: A file or a column is missing, or a file cannot be read; all are listed.
     """
     import pandas
 
-    tables = [
-        _mark(pandas.DataFrame(values, columns=columns, dtype=object), split, name)
-        for split, name, columns, values in read_tables(folder, data)
-    ]
+    reading = find_problem(kind).reading
+    tables, measured = [], []
+    for split, name, columns, values in read_tables(folder, data, kind):
+        table = pandas.DataFrame(values, columns=columns, dtype=object)
+        measured.append(reading.measure(folder, table, data.columns))
+        tables.append(_mark(table, split, name))
     rows = pandas.concat(tables)
     rows = rows.reset_index(drop=True)
     rows = rows.astype(object).where(rows.notna(), None)  # a column that only one file has
     rows["row"] = rows["row"].astype("int64")
-    rows["key"] = _digest_texts(rows, data)
+    found = pandas.concat(measured)
+    rows[found.columns] = found.to_numpy()
     rows["label"] = rows[_user_column(data.columns.label)]
     rows = assign_splits(rows)
     rows = rows.drop(columns="label").rename(columns=lambda name: name.removeprefix(_PREFIX))
     return rows[[*RESERVED, *(name for name in rows.columns if name not in RESERVED)]]
 
 
-def read_tables(folder: Path, data: Data) -> list[Table]:
+def read_tables(folder: Path, data: Data, kind: str = "text-classification") -> list[Table]:
     """The tables that the pipeline file names, read without pandas and held against the file.
 
     Args:
         folder: The data set's folder.
         data: The pipeline file's `data`.
+        kind: The pipeline file's `problem`.
 
     Raises:
         InputError: A file or a column is missing, or a file cannot be read; all are listed.
     """
+    reading = find_problem(kind).reading
     faults: list[Fault] = []
     tables = []
     for split in SPLITS:
@@ -83,11 +91,11 @@ def read_tables(folder: Path, data: Data) -> list[Table]:
             faults.append(Fault(f"data.{split}", repr(name), remedy))
             continue
         try:
-            columns, values = read_cells(folder / name, f"data.{split}")
+            columns, values = reading.read(folder, name, f"data.{split}", data.columns)
         except InputError as error:
             faults += error.faults
             continue
-        wanted = _want_columns(data, split)
+        wanted = _want_columns(data, kind, split)
         faults += check_columns(columns, wanted, name)
         faults += [
             Fault(key, repr(column), f"Rename the column: {column} is a name of Tunesmith's own.")
@@ -108,14 +116,17 @@ def _user_column(name: str) -> str:
     return f"{_PREFIX}{name}"
 
 
-def _want_columns(data: Data, split: str) -> dict[str, str]:
-    columns = data.columns
-    wanted = {"data.columns.text": columns.text, "data.columns.label": columns.label}
-    if columns.text_pair is not None:
-        wanted["data.columns.text_pair"] = columns.text_pair
+def _want_columns(data: Data, kind: str, split: str) -> dict[str, str]:
+    wanted = {f"data.columns.{role}": name for role, name in list_columns(data.columns, kind)}
     if split == "test" or data.test is None:
         wanted |= {f"data.slices[{index}]": name for index, name in enumerate(data.slices)}
     return wanted
+
+
+def list_columns(columns: Columns, kind: str) -> list[tuple[str, str]]:
+    """The columns that a problem reads: each one's key in data.columns, and its name."""
+    named = [(role, getattr(columns, role)) for role in ROLES[kind]]
+    return [(role, name) for role, name in named if name is not None]
 
 
 def _mark(table: pandas.DataFrame, split: str, name: str) -> pandas.DataFrame:
@@ -128,19 +139,11 @@ def _mark(table: pandas.DataFrame, split: str, name: str) -> pandas.DataFrame:
     return marked
 
 
-def _digest_texts(rows: pandas.DataFrame, data: Data) -> list[str]:
-    texts = rows[_user_column(data.columns.text)]
-    if data.columns.text_pair is None:
-        return [digest_text(text) for text in texts]
-    pairs = rows[_user_column(data.columns.text_pair)]
-    return [digest_text(*both) for both in zip(texts, pairs, strict=True)]
-
-
-def digest_rows(rows: pandas.DataFrame, data: Data) -> dict[str, str]:
-    """Digest of each split's rows: their texts and labels, in order."""
-    columns = [data.columns.text, data.columns.label]
-    if data.columns.text_pair is not None:
-        columns.append(data.columns.text_pair)
+def digest_rows(
+    rows: pandas.DataFrame, data: Data, kind: str = "text-classification"
+) -> dict[str, str]:
+    """Digest of each split's rows: what the problem reads of them, in order."""
+    columns = ["key", *(name for _, name in list_columns(data.columns, kind))]
     return {
         split: digest_value(rows.loc[rows["split"] == split, columns].to_numpy().tolist())
         for split in SPLITS

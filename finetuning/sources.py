@@ -41,10 +41,16 @@ class BaseModel:
     digest: str
     origin: Literal["folder", "package", "hub", "registry"] = "folder"
     parent: Parent | None = None
+    has_weights: bool = True
 
 
 def find_base(
-    base: str, revision: str | None, root: Path, memory: Path | None = None, fetch: bool = False
+    base: str,
+    revision: str | None,
+    root: Path,
+    memory: Path | None = None,
+    fetch: bool = False,
+    weights: bool = True,
 ) -> BaseModel | None:
     """Find a base model's files.
 
@@ -54,6 +60,7 @@ def find_base(
         root: The project's folder.
         memory: File that remembers digests, see `digests.digest_folder`.
         fetch: Download from the hub what is not in its local cache.
+        weights: Refuse a folder without weights; from scratch, its config.json is enough.
 
     Returns:
         The base model, or None for a hub id that is not at hand while fetch is False.
@@ -62,13 +69,13 @@ def find_base(
         InputError: The model is nowhere, or has no safetensors weights.
     """
     try:
-        return _find(base, revision, root, memory, fetch)
+        return _find(base, revision, root, memory, fetch, weights)
     except OSError as error:  # a name that no file can bear, a folder that may not be read
         raise wrong("model.base", base, f"It cannot be read: {error.strerror or error}.") from None
 
 
 def _find(
-    base: str, revision: str | None, root: Path, memory: Path | None, fetch: bool
+    base: str, revision: str | None, root: Path, memory: Path | None, fetch: bool, weights: bool
 ) -> BaseModel | None:
     found: str | None = None
     origin: Literal["folder", "package", "hub"] = "package"
@@ -90,10 +97,12 @@ def _find(
     if folder is None or not (folder / "config.json").is_file():
         raise wrong("model.base", base, f"No such model is at hand. {_REMEDY}")
     names = _list_wanted(folder)
-    if not any(name.endswith(".safetensors") for name in names):
+    has_weights = any(name.endswith(".safetensors") for name in names)
+    if weights and not has_weights:
         remedy = "It has no safetensors weights; pickled weights are not loaded. Convert them."
         raise wrong("model.base", base, remedy)
-    return BaseModel(base, folder, found, digest_folder(folder, names, memory), origin)
+    digest = digest_folder(folder, names, memory)
+    return BaseModel(base, folder, found, digest, origin, has_weights=has_weights)
 
 
 def _list_wanted(folder: Path) -> list[str]:

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from finetuning.batching import EncodedRows, collate, shuffle_by_length
+from finetuning.batching import shuffle_by_length
 from finetuning.devices import Device, computing
 from finetuning.history import Epoch
 from finetuning.models import Classifier, LayerGroup, layer_groups
 from finetuning.probing import Probe, compute_logits
+from finetuning.problem import Rows
 from finetuning.progress import track
 from finetuning.strategies import Table
 from finetuning.vocabulary import narrow_vocabulary
@@ -37,9 +39,7 @@ class Result:
     samples_per_second: float
 
 
-def measure(
-    model: Classifier, rows: EncodedRows, device: Device, title: str
-) -> tuple[float, float]:
+def measure(model: Classifier, rows: Rows, device: Device, title: str) -> tuple[float, float]:
     """Mean cross-entropy in nats, and accuracy, of a model on rows."""
     return score_logits(compute_logits(model, rows, device, title), torch.from_numpy(rows.labels))
 
@@ -77,8 +77,8 @@ def install_probe(
 def train(
     model: Classifier,
     table: Table,
-    rows: EncodedRows,
-    validation: EncodedRows,
+    rows: Rows,
+    validation: Rows,
     settings: Training,
     device: Device,
     before: tuple[Epoch, ...] = (),
@@ -107,8 +107,8 @@ def train(
 def _carry_out(
     model: Classifier,
     table: Table,
-    rows: EncodedRows,
-    validation: EncodedRows,
+    rows: Rows,
+    validation: Rows,
     settings: Training,
     device: Device,
     before: tuple[Epoch, ...],
@@ -157,7 +157,7 @@ class _Loop:
     model: Classifier
     optimizer: torch.optim.Optimizer
     accelerator: Any
-    rows: EncodedRows
+    rows: Rows
     settings: Training
     device: Device
     total: int  # steps of the whole table
@@ -186,12 +186,14 @@ def _step(loop: _Loop, chosen: np.ndarray, step: int) -> tuple[float, int]:
     # A step's draws depend on the seed and its number alone, not on what ran before it.
     torch.manual_seed(settings.seed * 1_000_003 + step)
     model.train()
-    batch = {name: value.to(place) for name, value in collate(loop.rows, chosen).items()}
-    labels = torch.from_numpy(loop.rows.labels[chosen]).to(place)
+    hold_statistics(model)
+    drawn, targets = loop.rows.draw(chosen, model.head.out_features)
+    batch = {name: value.to(place) for name, value in drawn.items()}
+    targets, labels = targets.to(place), torch.from_numpy(loop.rows.labels[chosen]).to(place)
     with computing(loop.device):
         logits = model(**batch)
     logits = logits.float()
-    loss = functional.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+    loss = functional.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing)
     loop.accelerator.backward(loss)
     learning = [parameter for parameter in model.parameters() if parameter.grad is not None]
     loop.accelerator.clip_grad_norm_(learning, LARGEST_GRADIENT)
@@ -235,6 +237,21 @@ def freeze(
             parameters[name].requires_grad_(multiplier > 0)
             if multiplier == 0:
                 parameters[name].grad = None
+
+
+def hold_statistics(model: nn.Module) -> None:
+    """Put every BatchNorm of frozen layers into evaluation mode: its statistics stay as they are.
+
+    A BatchNorm without parameters of its own goes with the module that it stands in.
+    """
+    modules = dict(model.named_modules())
+    for name, module in modules.items():
+        if isinstance(module, _BatchNorm):
+            place = name
+            while place and next(modules[place].parameters(), None) is None:
+                place = place.rpartition(".")[0]
+            if not any(parameter.requires_grad for parameter in modules[place].parameters()):
+                module.eval()
 
 
 def schedule(step: int, total: int, warmup: float) -> float:

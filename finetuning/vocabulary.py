@@ -17,6 +17,7 @@ from torch import nn
 
 from finetuning.batching import EncodedRows
 from finetuning.models import Classifier
+from finetuning.problem import Rows
 
 # Special tokens stand at the front of most vocabularies and some models know them by number.
 KEPT = 4
@@ -24,12 +25,13 @@ KEPT = 4
 
 @contextmanager
 def narrow_vocabulary(
-    model: Classifier, rows: EncodedRows, validation: EncodedRows
-) -> Iterator[tuple[EncodedRows, EncodedRows]]:
+    model: Classifier, rows: Rows, validation: Rows
+) -> Iterator[tuple[Rows, Rows]]:
     """Keep only the embeddings that the rows use while the context is open.
 
     Rows of the table that are not used end as they began, weight decay included. Where a model
-    knows its padding token by a number that would change, nothing is narrowed.
+    knows its padding token by a number that would change, nothing is narrowed; nor where rows have
+    no tokens.
 
     Args:
         model: The model; its embedding table is swapped, and put back whole at the end.
@@ -39,6 +41,9 @@ def narrow_vocabulary(
     Yields:
         The same rows, their tokens numbered by the narrow table.
     """
+    if not (isinstance(rows, EncodedRows) and isinstance(validation, EncodedRows)):
+        yield rows, validation
+        return
     base = cast(Any, model.base)
     whole: nn.Embedding = base.get_input_embeddings()
     first = np.arange(min(KEPT, whole.num_embeddings), dtype=rows.tokens.dtype)

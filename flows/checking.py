@@ -41,10 +41,10 @@ def validate_pipeline(root: Path, name: str, overrides: Sequence[str]) -> dict[s
     prepare_environment(root)
     pipeline = load_pipeline(find_pipeline(root, name), overrides)
     version = resolve_data(root, pipeline.data.path)
-    rows = take_snapshot(root / pipeline.data.path, pipeline.data)
+    rows = take_snapshot(root / pipeline.data.path, pipeline.data, pipeline.problem)
     if hash_folder(root, pipeline.data.path) != version.files:
         raise TunesmithError(f"{pipeline.data.path} was changed while it was read: validate again")
-    report = validate_rows(rows, pipeline.data)
+    report = validate_rows(rows, pipeline.data, pipeline.problem)
     page = keep_report(root, pipeline.name, report) / PAGE
     try:
         raise_if_invalid(report)

@@ -131,7 +131,13 @@ def read_side(root: Path, reference: str) -> Side:
         return Side(name, record, None, f"the rows of {name}: its config is of another time")
     except InputError as error:
         return Side(name, record, None, f"the rows of {name} cannot be had: {error}", evidence)
-    return Side(name, record, shape_rows(rows, data), why and f"{name}: {why}", evidence)
+    return Side(
+        name,
+        record,
+        shape_rows(rows, data, record["config"]["problem"]),
+        why and f"{name}: {why}",
+        evidence,
+    )
 
 
 def read_present(root: Path, record: Mapping[str, Any]) -> Side:
@@ -142,10 +148,10 @@ def read_present(root: Path, record: Mapping[str, Any]) -> Side:
     """
     pipeline = load_pipeline(find_pipeline(root, record["pipeline"]))
     data = pipeline.data
-    rows = take_snapshot(locate(root, data.path), data)
+    rows = take_snapshot(locate(root, data.path), data, pipeline.problem)
     version = folder_version(hash_folder(root, data.path))
     present = {"config": pipeline.model_dump(mode="json"), "data_version": version}
-    return Side("the present", present, shape_rows(rows, data), "")
+    return Side("the present", present, shape_rows(rows, data, pipeline.problem), "")
 
 
 def compare_data(then: Side, now: Side) -> dict[str, Any]:

@@ -45,7 +45,10 @@ def prepare_work(
     base = _collect(faults, lambda: resolve_base(root, pipeline, fetch))
     if faults:
         if data is not None:
-            _collect(faults, lambda: read_tables(root / pipeline.data.path, pipeline.data))
+            _collect(
+                faults,
+                lambda: read_tables(root / pipeline.data.path, pipeline.data, pipeline.problem),
+            )
         raise InputError(faults)
     return _plan(root, pipeline, data, base)
 
@@ -95,7 +98,7 @@ def check_tables(work: Work) -> None:
         InputError: A file or a column is missing, or a file cannot be read; all are listed.
     """
     if work.store.find("snapshot", work.plans["snapshot"].key, verify=False) is None:
-        read_tables(work.root / work.pipeline.data.path, work.pipeline.data)
+        read_tables(work.root / work.pipeline.data.path, work.pipeline.data, work.pipeline.problem)
 
 
 def hold_pipeline(

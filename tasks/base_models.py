@@ -33,7 +33,8 @@ def resolve_base(root: Path, pipeline: Pipeline, fetch: bool = False) -> BaseMod
     """
     base, memory = pipeline.model.base, root / STATE / "digests.json"
     if not is_reference(base):
-        return find_base(base, pipeline.model.revision, root, memory, fetch)
+        weights = pipeline.strategy.reads_weights
+        return find_base(base, pipeline.model.revision, root, memory, fetch, weights)
     _refuse_circle(pipeline)
     model = find_registered_model(root, base, fetch)
     if model is None:
@@ -71,7 +72,8 @@ def recall_base(root: Path, record: Mapping[str, Any]) -> BaseModel:
         model = find_registered_model(root, base)
         found = None if model is None else find_base(str(model.folder), None, root, memory)
     else:
-        found = find_base(base, revision, root, memory, fetch=True)
+        # Whether weights were read is in the digest, which is compared.
+        found = find_base(base, revision, root, memory, fetch=True, weights=False)
     if found is None or found.digest != record["base_digest"]:
         remedy = f"Bring back the files whose digest is {record['base_digest']}."
         raise wrong("model.base", base, f"Its files are not those of the record. {remedy}")

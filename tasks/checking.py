@@ -32,7 +32,7 @@ def validate(work: Work) -> Outcome:
 
 def _make(work: Work, folder: Path) -> dict[str, Any]:
     rows = read_rows(fetch(work, "snapshot").folder)
-    report = validate_rows(rows, work.pipeline.data)
+    report = validate_rows(rows, work.pipeline.data, work.pipeline.problem)
     write_report(report, folder)
     return {
         "success": report.success,

@@ -1,4 +1,4 @@
-"""Encode: texts become token ids, once for every run that uses the same tokenizer."""
+"""Encode: rows become arrays, once for every run that reads them in the same way."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finetuning.batching import save_rows
-from finetuning.problems.text_classification import encode as tokenize
-from finetuning.problems.text_classification import learn_labels, load_tokenizer
+from finetuning.labels import learn_labels
+from finetuning.problem import find_problem
 from finetuning.snapshots import SPLITS
 from tasks.snapshot import read_rows
 from tasks.stages import Outcome, fetch, perform, stage
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 @stage("encode")
 def encode(work: Work) -> Outcome:
-    """Tokenize every split; rows without text or label cannot be learned from and are left."""
+    """Encode every split; rows without content or label cannot be learned from and are left."""
     return perform(work, "encode", lambda folder: _make(work, folder))[0]
 
 
@@ -29,21 +28,17 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
     columns = work.pipeline.data.columns
     labels = work.pipeline.data.labels or learn_labels(rows, columns)
     numbers = {label: number for number, label in enumerate(labels)}
-    tokenizer = load_tokenizer(work.base.folder)
-    usable = rows[columns.text].notna() & rows[columns.label].isin(numbers)
+    encoding = find_problem(work.pipeline.problem).encoding
+    encoder = encoding.open_encoder(
+        work.base.folder, columns, work.pipeline.training, work.root / work.pipeline.data.path
+    )
+    usable = encoding.find_usable(rows, columns) & rows[columns.label].isin(numbers)
     counts, longest = {}, 0
     for split in SPLITS:
         chosen = rows[usable & (rows["split"] == split)]
-        pairs = columns.text_pair
-        encoded = tokenize(
-            tokenizer,
-            chosen[columns.text].tolist(),
-            None if pairs is None else chosen[pairs].fillna("").tolist(),
-            chosen[columns.label].map(numbers).to_numpy(np.int64),
-            work.pipeline.training.max_length,
-            f"encoding {split}",
-        )
-        save_rows(encoded, folder / f"{split}.safetensors")
+        classes = chosen[columns.label].map(numbers).to_numpy(np.int64)
+        encoded = encoder.encode(chosen, classes, f"encoding {split}")
+        encoding.save_rows(encoded, folder / f"{split}.safetensors")
         np.save(folder / f"{split}.npy", chosen.index.to_numpy(np.int64), allow_pickle=False)
         counts[split] = len(encoded)
         longest = max(longest, int(encoded.lengths.max(initial=0)))

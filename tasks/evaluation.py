@@ -10,8 +10,7 @@ import numpy as np
 import pandas
 import torch
 
-from finetuning.baselines import Baseline, predict_majority, predict_tfidf
-from finetuning.batching import load_rows
+from finetuning.baselines import Baseline, predict_majority
 from finetuning.devices import choose_device
 from finetuning.evaluation import (
     compute_macro_f1,
@@ -20,8 +19,8 @@ from finetuning.evaluation import (
     measure_calibration,
     score_classes,
 )
-from finetuning.models import load
 from finetuning.probing import compute_logits, fit_probe
+from finetuning.problem import find_problem
 from finetuning.statistics import bootstrap, compare_accuracy, wilson
 from finetuning.training import score_logits
 from tasks.snapshot import read_rows
@@ -45,8 +44,9 @@ def evaluate(work: Work) -> Outcome:
 def _make(work: Work, folder: Path) -> dict[str, Any]:
     encoded = fetch(work, "encode")
     labels = tuple(encoded.facts["labels"])
-    rows = load_rows(encoded.folder / "test.safetensors")
-    model, _ = load(fetch(work, "train").folder / MODEL)
+    problem = find_problem(work.pipeline.problem)
+    rows = problem.encoding.load_rows(encoded.folder / "test.safetensors")
+    model, _ = problem.modelling.load(fetch(work, "train").folder / MODEL)
     # In fp32, as the model is served: what is judged is what answers.
     logits = compute_logits(model, rows, choose_device("fp32"), "evaluating")
     probabilities = compute_probabilities(logits.numpy())
@@ -79,7 +79,7 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
         "confusion": confusion.tolist(),
         "per_class": [vars(score) for score in score_classes(confusion, labels)],
         "reliability": [vars(one) for one in bins],
-        "errors": find_worst_errors(table, work.pipeline.data.columns.text),
+        "errors": find_worst_errors(table, find_shown(work)),
         "slices": score_slices(table, work.pipeline.data.slices, labels),
         "labels": labels,
         "tested_rows": len(rows),
@@ -99,6 +99,11 @@ def _read_split(work: Work, split: str) -> pandas.DataFrame:
     return rows.iloc[chosen].reset_index(drop=True)
 
 
+def find_shown(work: Work) -> str:
+    """The column whose value stands for a row."""
+    return str(getattr(work.pipeline.data.columns, find_problem(work.pipeline.problem).shown))
+
+
 def tabulate_predictions(
     work: Work,
     tested: pandas.DataFrame,
@@ -106,29 +111,31 @@ def tabulate_predictions(
     predictions: np.ndarray,
     probabilities: np.ndarray,
 ) -> pandas.DataFrame:
-    """The prediction table: id, label, prediction, score, and what the slices and the text are."""
-    columns = work.pipeline.data.columns
-    table = tested[["file", "row", columns.text, *work.pipeline.data.slices]].copy()
+    """The prediction table: id, label, prediction, score, slices, and what stands for the row."""
+    table = tested[["file", "row", find_shown(work), *work.pipeline.data.slices]].copy()
     table.insert(0, "id", tested["file"] + ":" + tested["row"].astype(str))
-    table["label"] = tested[columns.label]
+    table["label"] = tested[work.pipeline.data.columns.label]
     table["prediction"] = [labels[number] for number in predictions]
     table["score"] = probabilities.max(axis=1)
     return table.loc[:, ~table.columns.duplicated()]
 
 
 def predict_baselines(work: Work, tested: pandas.DataFrame) -> list[Baseline]:
-    """Majority class, TF-IDF with logistic regression, the frozen base with a linear head."""
-    encoded = fetch(work, "encode")
+    """Majority class, the problem's simple model, the frozen base with a linear head."""
+    encoded, problem = fetch(work, "encode"), find_problem(work.pipeline.problem)
     rows = {
-        split: load_rows(encoded.folder / f"{split}.safetensors")
+        split: problem.encoding.load_rows(encoded.folder / f"{split}.safetensors")
         for split in ("train", "validation", "test")
     }
-    texts = {
-        split: _join_texts(work, _read_split(work, split)) for split in ("train", "validation")
-    }
-    labels = {split: rows[split].labels for split in rows}
     fitted = {split: rows[split] for split in ("train", "validation")}
-    texts = {split: _join_texts(work, _read_split(work, split)) for split in fitted}
+    labels = {split: rows[split].labels for split in rows}
+    tables = {split: _read_split(work, split) for split in fitted} | {"test": tested}
+    baselines = [
+        predict_majority(labels["train"], len(tested)),
+        problem.comparing.predict_simply(tables, rows, work.pipeline.data.columns),
+    ]
+    if not work.base.has_weights:
+        return baselines
     device = choose_device(work.pipeline.training.precision)
     features = keep_features(work, "features", fitted, device)
     features |= keep_features(work, "features-test", {"test": rows["test"]}, device)
@@ -140,24 +147,7 @@ def predict_baselines(work: Work, tested: pandas.DataFrame) -> list[Baseline]:
         len(encoded.facts["labels"]),
     )
     frozen = probe.logits(features["test"]).argmax(dim=1).numpy()
-    return [
-        predict_majority(labels["train"], len(tested)),
-        predict_tfidf(
-            texts["train"],
-            labels["train"],
-            texts["validation"],
-            labels["validation"],
-            _join_texts(work, tested),
-        ),
-        Baseline("frozen", "the frozen base model with a linear head", frozen),
-    ]
-
-
-def _join_texts(work: Work, rows: pandas.DataFrame) -> list[str]:
-    columns = work.pipeline.data.columns
-    if columns.text_pair is None:
-        return list(rows[columns.text])
-    return list(rows[columns.text] + " \n " + rows[columns.text_pair].fillna(""))
+    return [*baselines, Baseline("frozen", "the frozen base model with a linear head", frozen)]
 
 
 def score_baseline(

@@ -18,8 +18,8 @@ from finetuning.predictions import Slices
 from finetuning.slices import FEWEST_ROWS
 from finetuning.verdicts import Evidence, Serving
 from tasks.answering import Answers, ask_model
-from tasks.evaluation import PREDICTIONS, read_test_rows
-from tasks.logged_model import keep_model, name_inputs
+from tasks.evaluation import PREDICTIONS, find_shown, read_test_rows
+from tasks.logged_model import keep_model, name_inputs, read_inputs
 from tasks.registry import CHAMPION, TAG, find_champion, find_tracking_uri
 from tasks.stages import fetch
 
@@ -51,7 +51,7 @@ def judge_candidate(client: MlflowClient, work: Work, run_id: str) -> Verdict:
     if not first.promote:
         return first
     model = keep_model(client, work, run_id)
-    rows = read_test_rows(work)[list(name_inputs(work).values())]
+    rows = read_inputs(work, read_test_rows(work))
     answers = ask_model(
         f"models:/{model.model_id}",
         find_tracking_uri(work.root),
@@ -203,7 +203,7 @@ def tell_apart(
     work: Work, table: pandas.DataFrame, logged: pandas.DataFrame
 ) -> dict[str, np.ndarray]:
     """Rows that are as the champion was tested on them, relabelled since, or new since."""
-    text = work.pipeline.data.columns.text
+    text = find_shown(work)
     if text not in logged.columns:
         return {}
     known = set(logged[text])

@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import finetuning
+from finetuning.problem import find_problem
+from finetuning.snapshots import list_columns
 from tasks.evaluation import read_test_rows
 from tasks.registry import TAG
 from tasks.stages import fetch
 from tasks.training import MODEL
 
 if TYPE_CHECKING:
+    import pandas
     from mlflow import MlflowClient
 
     from tasks.planning import Work
 
-REQUIREMENTS = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas", "tqdm")
+REQUIREMENTS = ("torch", "transformers", "safetensors", "numpy", "pandas", "pydantic", "tqdm")
 EXAMPLE_ROWS = 3
 KEPT = f"{TAG}.model_id"  # so that a second attempt attaches no second model
 _PYFUNC = Path(__file__).with_name("pyfunc_model.py")
@@ -49,24 +52,27 @@ def _is_whole(client: MlflowClient, model_id: str) -> bool:
 
 def name_inputs(work: Work) -> dict[str, str]:
     """Which columns the model reads: role -> name."""
-    columns = work.pipeline.data.columns
-    inputs = {"text": columns.text}
-    if columns.text_pair is not None:
-        inputs["text_pair"] = columns.text_pair
-    return inputs
+    named = list_columns(work.pipeline.data.columns, work.pipeline.problem)
+    return {role: name for role, name in named if role != "label"}
+
+
+def read_inputs(work: Work, rows: pandas.DataFrame) -> pandas.DataFrame:
+    """What the model would be asked about rows of the snapshot, without files beside it."""
+    encoding, pipeline = find_problem(work.pipeline.problem).encoding, work.pipeline
+    inputs = rows[list(name_inputs(work).values())]
+    return encoding.make_example(inputs, pipeline.data.columns, work.root / pipeline.data.path)
 
 
 def log_model(work: Work, run_id: str) -> Any:
     """Attach the model to its run as a pyfunc from code: weights, tokenizer, library, no pickle."""
     import mlflow
-    import pandas
     from mlflow.models import ModelSignature
     from mlflow.types.schema import ColSpec, DataType, Schema
 
+    pipeline, problem = work.pipeline, find_problem(work.pipeline.problem)
     inputs = name_inputs(work)
-    example = read_test_rows(work)[list(inputs.values())].head(EXAMPLE_ROWS)
     signature = ModelSignature(
-        Schema([ColSpec(DataType.string, name) for name in inputs.values()]),
+        Schema([ColSpec(DataType[problem.served], name) for name in inputs.values()]),
         Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]),
     )
     with mlflow.start_run(run_id=run_id):
@@ -75,8 +81,14 @@ def log_model(work: Work, run_id: str) -> Any:
             python_model=str(_PYFUNC),
             artifacts={"model": str(fetch(work, "train").folder / MODEL)},
             code_paths=[str(Path(finetuning.__file__).parent)],
-            model_config=inputs,
+            model_config={
+                "problem": problem.kind,
+                "columns": inputs,
+                "training": pipeline.training.model_dump(include={"max_length", "image_size"}),
+            },
             signature=signature,
-            input_example=pandas.DataFrame(example).astype(str),
-            pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
+            input_example=read_inputs(work, read_test_rows(work).head(EXAMPLE_ROWS)),
+            pip_requirements=[
+                f"{name}=={metadata.version(name)}" for name in (*REQUIREMENTS, *problem.requires)
+            ],
         )

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetuning.digests import digest_code, digest_value, write_atomically
+from finetuning.problem import find_problem
 from finetuning.store import Store
 
 if TYPE_CHECKING:
     from finetuning.config import Pipeline
+    from finetuning.problem import Part
     from finetuning.sources import BaseModel
     from tasks.versioning import DataVersion
 
@@ -32,9 +34,16 @@ _CONFIG: dict[str, tuple[str, ...]] = {
         "data.columns",
         "data.slices",
     ),
-    "validate": ("data.columns", "data.labels", "data.expectations"),
+    "validate": ("problem", "data.columns", "data.labels", "data.expectations"),
     "features": ("model.revision",),
-    "encode": ("data.columns", "data.labels", "model.revision", "training.max_length"),
+    "encode": (
+        "problem",
+        "data.columns",
+        "data.labels",
+        "model.revision",
+        "training.max_length",
+        "training.image_size",
+    ),
     "train": ("model.revision", "model.dropout", "strategy", "training"),
     "evaluate": ("data.columns", "data.slices"),
     "register": ("name", "problem", "gate"),
@@ -65,6 +74,16 @@ _MODULES: dict[str, str] = {
     "train": "tasks.training",
     "evaluate": "tasks.evaluation",
     "register": "tasks.registration",
+}
+# The parts of the problem that a stage runs.
+_PARTS: dict[str, tuple[Part, ...]] = {
+    "snapshot": ("reading",),
+    "validate": ("checking",),
+    "encode": ("encoding",),
+    "features": ("encoding", "modelling"),
+    "train": ("encoding", "modelling"),
+    "evaluate": ("encoding", "modelling", "comparing"),
+    "register": (),
 }
 _READS_BASE = ("encode", "features", "train")
 
@@ -103,12 +122,12 @@ class Work:
 def plan(root: Path, pipeline: Pipeline, data: DataVersion, base: BaseModel) -> Work:
     """Plan every stage of a run."""
     config = pipeline.model_dump(mode="json")
-    before = recall(root, pipeline.name)
+    before, parts = recall(root, pipeline.name), find_problem(pipeline.problem).parts
     plans: dict[str, StagePlan] = {}
     for name in ("snapshot", "validate", "encode", "features", "train", "evaluate", "register"):
         components: dict[str, Any] = {
             "config": {key: _look_up(config, key) for key in _CONFIG[name]},
-            "code": dict(_read_code(_MODULES[name])),
+            "code": dict(_read_code(_MODULES[name], *(parts[part] for part in _PARTS[name]))),
             "libraries": {library: _read_version(library) for library in _LIBRARIES[name]},
             "upstream": {stage: plans[stage].key for stage in _UPSTREAM[name]},
         }

@@ -13,18 +13,20 @@ import mlflow.pyfunc
 import pandas
 
 
-class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow asks for a subclass
+class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow asks for a subclass
     """Answers each row with its most probable label and that label's probability."""
 
     def load_context(self, context: Any) -> None:
-        """Load weights and tokenizer from the version's artifacts."""
-        from finetuning.models import load
-        from finetuning.problems.text_classification import load_tokenizer
+        """Load the weights, and what encodes rows for them, from the version's artifacts."""
+        from finetuning.config import Columns, Training
+        from finetuning.problem import find_problem
 
+        problem = find_problem(context.model_config["problem"])
         folder = Path(context.artifacts["model"])
-        self.model, self.description = load(folder)
-        self.tokenizer = load_tokenizer(folder)
-        self.columns = dict(context.model_config)
+        self.model, self.description = problem.modelling.load(folder)
+        columns = Columns.model_validate(context.model_config["columns"])
+        training = Training.model_validate(context.model_config["training"])
+        self.encoder = problem.encoding.open_encoder(folder, columns, training)
 
     def predict(
         self,
@@ -36,7 +38,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow
 
         Args:
             context: MLflow's; not read.
-            model_input: A table with the text column(s) that the pipeline was trained on.
+            model_input: A table with the column(s) that the pipeline was trained on.
             params: Not read.
 
         Returns:
@@ -47,14 +49,10 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow
         from finetuning.devices import choose_device
         from finetuning.evaluation import compute_probabilities
         from finetuning.probing import compute_logits
-        from finetuning.problems.text_classification import encode
 
         table = pandas.DataFrame(model_input)
-        texts = _read(table, self.columns["text"])
-        pair = self.columns.get("text_pair")
-        pairs = None if pair is None else _read(table, pair)
-        labels = numpy.full(len(texts), -1, numpy.int64)
-        rows = encode(self.tokenizer, texts, pairs, labels, self.description["max_length"])
+        unknown = numpy.full(len(table), -1, numpy.int64)
+        rows = self.encoder.encode(table, unknown)
         logits = compute_logits(self.model, rows, choose_device("fp32"))
         probabilities = compute_probabilities(logits.numpy())
         names = numpy.array(self.description["labels"], dtype=object)
@@ -64,8 +62,4 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow
         )
 
 
-def _read(table: pandas.DataFrame, column: str) -> list[str]:
-    return [str(cell) for cell in table[column].fillna("")]
-
-
-mlflow.models.set_model(TextClassifier())
+mlflow.models.set_model(Classifier())

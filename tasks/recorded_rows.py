@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetuning.snapshots import digest_rows, take_snapshot
+from finetuning.snapshots import digest_rows, list_columns, take_snapshot
 from finetuning.store import Store
 from tasks.data_state import POINTER, parse_pointer
 from tasks.planning import STATE
@@ -28,6 +28,7 @@ def find_rows(root: Path, record: Mapping[str, Any], data: Data) -> tuple[pandas
     """
     from tasks.snapshot import read_rows
 
+    kind = str(record["config"]["problem"])
     key = str(record.get("stages", {}).get("snapshot"))
     kept = Store(root / STATE / "store").find("snapshot", key)
     if kept is not None:
@@ -37,16 +38,17 @@ def find_rows(root: Path, record: Mapping[str, Any], data: Data) -> tuple[pandas
     named = content is not None and parse_pointer(content) == pointer
     with tempfile.TemporaryDirectory() as place:
         restore(root, pointer, data.path, Path(place), sha if named else None)
-        rows = take_snapshot(Path(place), data)
-    same = digest_rows(rows, data) == record.get("row_digests")
+        rows = take_snapshot(Path(place), data, kind)
+    same = digest_rows(rows, data, kind) == record.get("row_digests")
     return rows, "" if same else "its rows were split anew, as the present code does it"
 
 
-def shape_rows(rows: pandas.DataFrame, data: Data) -> pandas.DataFrame:
+def shape_rows(rows: pandas.DataFrame, data: Data, kind: str) -> pandas.DataFrame:
     """The columns that are compared, whatever the user's are called."""
     columns = data.columns
-    text = rows[columns.text].fillna("")
-    if columns.text_pair is not None:
-        text = text + " | " + rows[columns.text_pair].fillna("")
+    first, *others = (name for role, name in list_columns(columns, kind) if role != "label")
+    text = rows[first].fillna("")
+    for name in others:
+        text = text + " | " + rows[name].fillna("")
     shaped = rows[["key", "split"]].copy()
     return shaped.assign(text=text, label=rows[columns.label])

@@ -26,14 +26,14 @@ def snapshot(work: Work) -> Outcome:
 
 def _make(work: Work, folder: Path) -> dict[str, Any]:
     data = work.pipeline.data
-    rows = take_snapshot(work.root / data.path, data)
+    rows = take_snapshot(work.root / data.path, data, work.pipeline.problem)
     if hash_folder(work.root, data.path) != work.data.files:
         raise TunesmithError(f"{data.path} was changed while it was read: run again")
     rows.to_parquet(folder / ROWS, index=False)
     return {
         "data_version": work.data.version,
         "rows": {split: int(count) for split, count in rows["split"].value_counts().items()},
-        "digests": digest_rows(rows, data),
+        "digests": digest_rows(rows, data, work.pipeline.problem),
     }
 
 

@@ -9,11 +9,10 @@ import torch
 from prefect.logging import get_run_logger
 
 from finetuning.adaptation import adapt, save_adapted
-from finetuning.batching import EncodedRows, load_rows
 from finetuning.history import Epoch
-from finetuning.models import Classifier, build
+from finetuning.models import Classifier
 from finetuning.probing import compute_features
-from finetuning.problems.text_classification import load_tokenizer
+from finetuning.problem import Rows, find_problem
 from tasks.stages import Outcome, fetch, perform, stage
 
 if TYPE_CHECKING:
@@ -33,12 +32,14 @@ def train(work: Work) -> Outcome:
 def _make(work: Work, folder: Path) -> dict[str, Any]:
     encoded = fetch(work, "encode")
     labels = tuple(encoded.facts["labels"])
+    problem = find_problem(work.pipeline.problem)
     rows, validation = (
-        load_rows(encoded.folder / f"{split}.safetensors") for split in ("train", "validation")
+        problem.encoding.load_rows(encoded.folder / f"{split}.safetensors")
+        for split in ("train", "validation")
     )
 
     def find_features(
-        model: Classifier, rows: EncodedRows, validation: EncodedRows, device: Device
+        model: Classifier, rows: Rows, validation: Rows, device: Device
     ) -> tuple[torch.Tensor, torch.Tensor]:
         splits = {"train": rows, "validation": validation}
         kept = keep_features(work, "features", splits, device, model)
@@ -57,7 +58,8 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
     )
     place = folder / MODEL
     save_adapted(adapted, place, labels, work.pipeline.training.max_length, work.base.name)
-    load_tokenizer(work.base.folder).save_pretrained(place)
+    columns, settings = work.pipeline.data.columns, work.pipeline.training
+    problem.encoding.open_encoder(work.base.folder, columns, settings).save(place)
     result, device = adapted.result, adapted.device
     return {
         "history": [epoch.to_json() for epoch in result.history],
@@ -81,7 +83,7 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
 def keep_features(
     work: Work,
     stage: str,
-    splits: dict[str, EncodedRows],
+    splits: dict[str, Rows],
     device: Device,
     model: Classifier | None = None,
 ) -> dict[str, torch.Tensor]:
@@ -99,7 +101,8 @@ def keep_features(
     key = f"{work.plans['features'].key}-{device.kind}-{device.precision}"
 
     def make(folder: Path) -> dict[str, Any]:
-        base = model or build(work.base.folder, classes=2, seed=0)
+        modelling = find_problem(work.pipeline.problem).modelling
+        base = model or modelling.build(work.base.folder, classes=2, seed=0)
         save_file(
             {
                 split: compute_features(base, rows, device, f"features of {split}")

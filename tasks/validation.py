@@ -21,17 +21,17 @@ from finetuning.expectations import (
     SPLITS,
     ExpectationSpec,
     existence_expectations,
-    prepare,
     readable,
-    required_columns,
-    text_classification_expectations,
 )
+from finetuning.problem import find_problem
+from finetuning.snapshots import list_columns
 from tasks.validation_report import EXAMPLES, ValidationReport, make_outcome
 
 if TYPE_CHECKING:
     import pandas
 
     from finetuning.config import Data, Expectation
+    from finetuning.problem import Checking
 
 RESULT_FORMAT = {
     "result_format": "COMPLETE",
@@ -56,12 +56,15 @@ NUMERIC = frozenset(
 _ONE_AT_A_TIME = threading.Lock()  # Great Expectations knows one context in a process
 
 
-def validate_rows(rows: pandas.DataFrame, data: Data) -> ValidationReport:
-    """Hold rows against the built-in expectations of text classification and the user's own.
+def validate_rows(
+    rows: pandas.DataFrame, data: Data, kind: str = "text-classification"
+) -> ValidationReport:
+    """Hold rows against the built-in expectations of their problem and the user's own.
 
     Args:
         rows: One a source row: file, row, split, key, then the user's columns as text or null.
         data: The pipeline file's data section.
+        kind: The pipeline file's problem.
 
     Raises:
         InputError: An expectation of the user's own does not fit Great Expectations or the rows.
@@ -69,16 +72,17 @@ def validate_rows(rows: pandas.DataFrame, data: Data) -> ValidationReport:
     """
     rows = readable(rows).reset_index(drop=True)
     own_columns = [name for name in rows.columns if name not in SOURCE_COLUMNS]
-    absent = set(required_columns(data.columns)) - set(own_columns)
-    specs = existence_expectations(data.columns)
+    required = [name for _, name in list_columns(data.columns, kind)]
+    checking = find_problem(kind).checking
+    specs = existence_expectations(required)
     built_in = len(specs)
-    if not absent:
+    if set(required) <= set(own_columns):
         if faults := check_expectations(data, own_columns):
             raise InputError(faults)
-        specs = text_classification_expectations(data)
+        specs = (*specs, *checking.list_expectations(data))
         built_in = len(specs)
         specs = (*specs, *_own_expectations(data))
-    frames = _frames(rows, data, specs, own_columns)
+    frames = _frames(rows, data, checking, specs, own_columns)
     results, version = _run(specs, frames)
     _raise_if_broken(specs, results, built_in)
     outcomes = tuple(
@@ -177,7 +181,11 @@ def _own_expectations(data: Data) -> list[ExpectationSpec]:
 
 
 def _frames(
-    rows: pandas.DataFrame, data: Data, specs: Sequence[ExpectationSpec], own: list[str]
+    rows: pandas.DataFrame,
+    data: Data,
+    checking: Checking,
+    specs: Sequence[ExpectationSpec],
+    own: list[str],
 ) -> dict[str, pandas.DataFrame]:
     """The table of each scope that an expectation is held against."""
     import pandas
@@ -185,7 +193,7 @@ def _frames(
     kept = rows[rows["split"] != LEFT_OUT]
     scopes = {spec.scope for spec in specs}
     if "kept" in scopes:
-        kept = prepare(kept, data.columns)
+        kept = checking.prepare(kept, data.columns)
     frames = {"all": rows, "kept": kept, "own": kept[own]}
     if "numbers" in scopes:
         numbers = kept[own].copy()

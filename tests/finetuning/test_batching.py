@@ -14,7 +14,7 @@ from finetuning.batching import (
     save_rows,
     shuffle_by_length,
 )
-from finetuning.problems.text_classification import encode, load_tokenizer
+from finetuning.tokenization import encode, load_tokenizer
 
 TEXTS = ["a good film", "bad", "the plot was not very good , and the cast was awful !", "i", ""]
 PAIRS = ["one", "two three four five six", "", "the music is superb .", "red"]

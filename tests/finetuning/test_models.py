@@ -19,7 +19,7 @@ from finetuning.batching import collate
 from finetuning.devices import Device
 from finetuning.models import Classifier, build, choose_pooling, layer_groups, load, pool, save
 from finetuning.probing import compute_features, compute_logits
-from finetuning.problems.text_classification import encode, load_tokenizer
+from finetuning.tokenization import encode, load_tokenizer
 
 CPU = Device("cpu", "CPU", "fp32")
 TEXTS = ["a good film", "bad", "the plot was not very good , and the cast was awful !", "i"]

@@ -11,7 +11,7 @@ from finetuning.devices import Device
 from finetuning.models import build, find_stack, layer_groups
 from finetuning.prefixes import count_frozen_blocks, skip_blocks
 from finetuning.probing import compute_features
-from finetuning.problems.text_classification import encode, load_tokenizer
+from finetuning.tokenization import encode, load_tokenizer
 from finetuning.training import train
 
 CPU = Device("cpu", "CPU", "fp32")

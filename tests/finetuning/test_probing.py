@@ -16,7 +16,7 @@ from finetuning.probing import (
     compute_logits,
     fit_probe,
 )
-from finetuning.problems.text_classification import encode, load_tokenizer
+from finetuning.tokenization import encode, load_tokenizer
 
 CPU = Device("cpu", "CPU", "fp32")
 

@@ -16,8 +16,8 @@ from finetuning.devices import Device
 from finetuning.history import Epoch
 from finetuning.models import build, layer_groups
 from finetuning.probing import compute_features, fit_probe
-from finetuning.problems.text_classification import encode, load_tokenizer
 from finetuning.strategies import tabulate
+from finetuning.tokenization import encode, load_tokenizer
 from finetuning.training import (
     install_probe,
     make_optimizer,

@@ -6,9 +6,10 @@ import numpy as np
 import pandas
 import pytest
 
+from finetuning import tokenization
 from finetuning.config import Columns
-from finetuning.problems import text_classification
-from finetuning.problems.text_classification import encode, learn_labels, load_tokenizer
+from finetuning.labels import learn_labels
+from finetuning.tokenization import encode, load_tokenizer
 
 TEXTS = ["A good film!", "bad", "the plot was not very good, and the cast was awful", "", "snow 好"]
 PAIRS = ["one", "two three four five six seven eight", "", "red", "this is a story"]
@@ -41,7 +42,7 @@ def split(values, rows):
 @pytest.mark.parametrize("pairs", [None, PAIRS], ids=["single", "pair"])
 def test_encode_is_the_tokenizer_row_by_row(bert_tokenizer, pairs, max_length, size, monkeypatch):
     """Tokens and types are the tokenizer's own, cut at max_length, whatever the calls' size."""
-    monkeypatch.setattr(text_classification, "ROWS_A_CALL", size)
+    monkeypatch.setattr(tokenization, "ROWS_A_CALL", size)
     rows = encode_rows(bert_tokenizer, TEXTS, pairs, max_length)
     expected = [
         # In lists: a second text that is empty would be taken for none at all otherwise.

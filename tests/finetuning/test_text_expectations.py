@@ -7,15 +7,10 @@ import re
 import pandas
 import pytest
 
+from finetuning.class_expectations import CONTRADICTED
 from finetuning.config import Columns, Data
-from finetuning.expectations import (
-    CONTRADICTED,
-    DAMAGE,
-    HTML_ESCAPE,
-    prepare,
-    readable,
-    text_classification_expectations,
-)
+from finetuning.expectations import readable
+from finetuning.text_expectations import DAMAGE, HTML_ESCAPE, list_expectations, prepare
 
 
 def table(*rows, columns=("split", "key", "text", "label")):
@@ -175,7 +170,7 @@ def test_names_are_unique_and_said_with_remedy():
     data = Data.model_validate(
         {"path": "data/x", "labels": ["a", "b"], "columns": {"text_pair": "other"}}
     )
-    specs = text_classification_expectations(data)
+    specs = list_expectations(data)
     names = [spec.name for spec in specs]
     assert len(set(names)) == len(names)
     assert all(spec.remedy.endswith(".") and spec.column for spec in specs)
@@ -183,8 +178,8 @@ def test_names_are_unique_and_said_with_remedy():
 
 def test_allowed_labels_add_expectations():
     """A fixed list of labels adds two expectations; learned labels need neither."""
-    learned = text_classification_expectations(Data(path="data/x"))
-    fixed = text_classification_expectations(Data(path="data/x", labels=("a", "b")))
+    learned = list_expectations(Data(path="data/x"))
+    fixed = list_expectations(Data(path="data/x", labels=("a", "b")))
     assert {spec.name for spec in fixed} - {spec.name for spec in learned} == {
         "label is one of data.labels",
         "train has every one of data.labels",
@@ -192,13 +187,13 @@ def test_allowed_labels_add_expectations():
 
 
 def test_second_text_is_held_to_the_same():
-    """A pair's second text has the seven expectations of a text and the one that it exists."""
-    single = text_classification_expectations(Data(path="data/x"))
-    pair = text_classification_expectations(
+    """A pair's second text has the seven expectations of a text."""
+    single = list_expectations(Data(path="data/x"))
+    pair = list_expectations(
         Data.model_validate({"path": "data/x", "columns": {"text_pair": "other"}})
     )
-    assert len(pair) - len(single) == 8
-    assert sum(spec.column == "other" for spec in pair) == 8
+    assert len(pair) - len(single) == 7
+    assert sum(spec.column == "other" for spec in pair) == 7
 
 
 @pytest.mark.parametrize("rows", [[], [("train", None, None, None)]])

@@ -1,0 +1,138 @@
+"""An image model with a classification head: transformers' (timm's through it), or one of ours."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from finetuning.convolutional import build_own, read_own
+from finetuning.models import HEAD_CONFIG, HEAD_WEIGHTS, save, set_dropout
+from finetuning.pixels import ImageInput, read_input
+
+__all__ = ["ImageClassifier", "build", "load", "save"]
+
+Pooling = Literal["mean", "cls"]
+WHITE = 255.0
+
+
+class ImageClassifier(nn.Module):
+    """Base model, pooling, dropout, and a linear head; `models.Classifier` for images."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self, base: nn.Module, taken: ImageInput, pooling: Pooling, classes: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.base = base
+        self.pooling: Pooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(_find_width(cast(Any, base).config), classes)
+        for name, values in (("mean", taken.mean), ("deviation", taken.deviation)):
+            shaped = torch.tensor(values).view(1, -1, 1, 1)
+            self.register_buffer(name, shaped, persistent=False)
+        # A transformer that was made for other sizes stretches its positions where it can.
+        self.stretches = "interpolate_pos_encoding" in inspect.signature(base.forward).parameters
+
+    def features(self, pixel_values: Tensor) -> Tensor:
+        """Pooled features: (batch, channels, side, side), 0 to 255 -> (batch, hidden)."""
+        scaled = (pixel_values.float() / WHITE - self.mean) / self.deviation
+        extra = {"interpolate_pos_encoding": True} if self.stretches else {}
+        hidden = self.base(pixel_values=scaled, **extra).last_hidden_state
+        if hidden.ndim == 4:  # (batch, hidden, height, width)
+            return cast(Tensor, hidden.float().mean(dim=(2, 3)))
+        # (batch, patches, hidden), the class token first where there is one
+        return cast(Tensor, hidden[:, 0] if self.pooling == "cls" else hidden.float().mean(dim=1))
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """Logits: (batch, channels, side, side), 0 to 255 -> (batch, classes)."""
+        return cast(Tensor, self.head(self.dropout(self.features(pixel_values))))
+
+
+def _find_width(config: Any) -> int:
+    """Features of the last layer, by the name that the architecture has for their number."""
+    width = getattr(config, "hidden_size", None) or getattr(config, "num_features", None)
+    return int(width or config.hidden_sizes[-1])
+
+
+def choose_pooling(base: nn.Module) -> Pooling:
+    """The class token where the base has one, else the mean over the image."""
+    tokens = ("cls_token", "class_embedding")
+    has_token = any(name.endswith(tokens) for name, _ in base.named_parameters())
+    return "cls" if has_token else "mean"
+
+
+def build(
+    folder: Path,
+    classes: int,
+    seed: int,
+    dropout: float | None = None,
+    scratch: bool = False,
+    longest: int | None = None,  # noqa: ARG001 - every problem's part is called alike
+) -> ImageClassifier:
+    """A classifier over a base model's weights, or over fresh ones of the same shape.
+
+    Args:
+        folder: The base model's files; from scratch, config.json is enough.
+        classes: Number of labels.
+        seed: Seed of the fresh weights (the head's; all of them from scratch).
+        dropout: Dropout probability wherever the architecture has it; None keeps the model's own.
+        scratch: Start from freshly initialised weights.
+        longest: Not read.
+
+    Raises:
+        InputError: The weights do not fit the architecture that the folder names.
+    """
+    torch.manual_seed(seed)
+    base = _open_base(folder, dropout, scratch)
+    torch.manual_seed(seed)
+    model = ImageClassifier(base, read_input(folder), choose_pooling(base), classes, dropout or 0.0)
+    nn.init.normal_(model.head.weight, std=0.02)
+    nn.init.zeros_(model.head.bias)
+    return model
+
+
+def load(folder: Path) -> tuple[ImageClassifier, dict[str, Any]]:
+    """Read what `save` wrote; the model is in evaluation mode.
+
+    Returns:
+        The model, and its description: labels, pooling, dropout.
+    """
+    from safetensors.torch import load_file
+
+    description: dict[str, Any] = json.loads((folder / HEAD_CONFIG).read_text("utf-8"))
+    model = ImageClassifier(
+        _open_base(folder, None, scratch=False),
+        read_input(folder),
+        description["pooling"],
+        len(description["labels"]),
+        description["dropout"],
+    )
+    model.head.load_state_dict(load_file(folder / HEAD_WEIGHTS))
+    return model.eval(), description
+
+
+def _open_base(folder: Path, dropout: float | None, scratch: bool) -> nn.Module:
+    from transformers import AutoConfig, AutoModel
+
+    own = read_own(folder)
+    if own is not None:
+        return build_own(folder, own, scratch)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    set_dropout(config, dropout)
+    if scratch:
+        base = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32)
+    else:
+        base = AutoModel.from_pretrained(
+            folder, config=config, trust_remote_code=False, use_safetensors=True, dtype="float32"
+        )
+    # Of the poolers none has weights that are read here; unread ones would be decayed.
+    if getattr(base, "pooler", None) is not None:
+        base.pooler = nn.Identity()
+    return cast(nn.Module, base)

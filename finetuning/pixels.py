@@ -1,0 +1,200 @@
+"""Labelled images as arrays: decoded and scaled once, changed at random while training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from finetuning.images import UnreadableImageError, find_image, open_image
+from finetuning.progress import track
+
+if TYPE_CHECKING:
+    import pandas
+    import torch
+
+    from finetuning.config import Augmentation, Columns, Training
+
+# What an image costs, in the tokens that batches without gradients are cut by: 32 in a batch.
+TOKENS_AN_IMAGE = 32
+PREPROCESSOR = "preprocessor_config.json"  # transformers' name for it
+DEFAULT_SIDE = 224  # pixels: what base models are trained on that do not say
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation of its pixels
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """What a model takes: squares of `side` pixels, and each channel's mean and deviation."""
+
+    side: int
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+
+def read_input(folder: Path) -> ImageInput:
+    """What the model in a folder takes, as its preprocessor_config.json and config.json say."""
+    config, said = _read(folder / "config.json"), _read(folder / PREPROCESSOR)
+    channels = int(config.get("num_channels", 3))
+    mean, deviation = (values if channels == 3 else (0.5,) * channels for values in IMAGENET)
+    return ImageInput(
+        side=_find_side(said.get("size")) or _find_side(config.get("image_size")) or DEFAULT_SIDE,
+        mean=tuple(said.get("image_mean") or config.get("image_mean") or mean),
+        deviation=tuple(said.get("image_std") or config.get("image_std") or deviation),
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _find_side(size: Any) -> int | None:
+    if isinstance(size, Mapping):
+        size = size.get("height") or size.get("shortest_edge")
+    if isinstance(size, list | tuple) and size:
+        size = size[0]
+    return int(size) if isinstance(size, int | float) else None
+
+
+@dataclass(frozen=True)
+class ImageRows:
+    """Scaled images of one split.
+
+    pixels: uint8, (rows, channels, side, side). labels: int64, (rows,), -1 where unknown.
+    augmentation: what `draw` changes; None changes nothing.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    augmentation: Augmentation | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """What each row costs, in tokens, (rows,)."""
+        return np.full(len(self), TOKENS_AN_IMAGE)
+
+    def collate(self, chosen: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
+        """The chosen images as they are: pixel_values, (batch, channels, side, side) uint8."""
+        import torch
+
+        return {"pixel_values": torch.from_numpy(self.pixels[np.asarray(chosen)])}
+
+    def draw(
+        self, chosen: Sequence[int] | np.ndarray, classes: int
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """A training batch, see `problem.Rows.draw`; changed images are fp32, 0 to 255."""
+        import torch
+
+        from finetuning.augmentation import augment, mix
+
+        images = torch.from_numpy(self.pixels[np.asarray(chosen)])
+        targets = torch.from_numpy(self.labels[np.asarray(chosen)])
+        if self.augmentation is not None:
+            images = augment(images, self.augmentation)
+            if self.augmentation.mixup:
+                images, targets = mix(images, targets, classes, self.augmentation.mixup)
+        return {"pixel_values": images}, targets
+
+
+def save_rows(rows: ImageRows, path: Path) -> None:
+    """Write encoded rows as one safetensors file."""
+    from safetensors.numpy import save_file
+
+    save_file({"pixels": rows.pixels, "labels": rows.labels}, path)
+
+
+def load_rows(path: Path) -> ImageRows:
+    """Read what `save_rows` wrote."""
+    from safetensors.numpy import load_file
+
+    return ImageRows(**load_file(path))
+
+
+def vary(rows: ImageRows, training: Training) -> ImageRows:
+    """The training rows with the changes that training.augmentation asks for."""
+    return replace(rows, augmentation=training.augmentation)
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """Scales images to a model's input."""
+
+    input: ImageInput
+    column: str
+    data: Path | None
+
+    def encode(self, rows: pandas.DataFrame, labels: np.ndarray, title: str = "encoding") -> Any:
+        """Decode the images and scale each to a square, whatever its shape.
+
+        A cell is a path in the data set's folder, or the bytes of an image file.
+
+        Raises:
+            ValueError: An image cannot be read; with its place in the table.
+        """
+        channels, side = len(self.input.mean), self.input.side
+        pixels = np.empty((len(rows), channels, side, side), np.uint8)
+        cells = enumerate(rows[self.column])
+        for place, cell in track(cells, title, len(rows)):
+            try:
+                image = open_image(self._read_cell(cell))
+            except UnreadableImageError as error:
+                raise ValueError(f"{self.column}, row {place + 1}: {error}") from None
+            image = image.convert("L" if channels == 1 else "RGB")
+            scaled = np.asarray(image.resize((side, side), _BILINEAR))
+            pixels[place] = scaled.reshape(side, side, channels).transpose(2, 0, 1)
+        return ImageRows(pixels, labels)
+
+    def _read_cell(self, cell: Any) -> bytes:
+        if isinstance(cell, bytes | bytearray):
+            return bytes(cell)
+        # Who calls a served model must not be able to have it read files.
+        if self.data is None or not isinstance(cell, str):
+            raise UnreadableImageError("give the bytes of an image file")
+        return find_image(self.data, cell)
+
+    def save(self, folder: Path) -> None:
+        """Write the input as transformers' image processors read it."""
+        content = {
+            "do_resize": True,
+            "size": {"height": self.input.side, "width": self.input.side},
+            "resample": _BILINEAR,
+            "do_rescale": True,
+            "rescale_factor": 1 / 255,
+            "do_normalize": True,
+            "image_mean": list(self.input.mean),
+            "image_std": list(self.input.deviation),
+        }
+        (folder / PREPROCESSOR).write_text(json.dumps(content, indent=1), "utf-8")
+
+
+_BILINEAR = 2  # Pillow's number; it averages over all pixels when it scales down
+
+
+def open_encoder(
+    folder: Path, columns: Columns, training: Training, data: Path | None = None
+) -> ImageEncoder:
+    """The encoder of a base model, or of a model that was trained from one."""
+    taken = read_input(folder)
+    if training.image_size is not None:
+        taken = replace(taken, side=training.image_size)
+    return ImageEncoder(taken, columns.image, data)
+
+
+def find_usable(rows: pandas.DataFrame, columns: Columns) -> pandas.Series[bool]:
+    """The rows whose image can be read."""
+    return rows[columns.image].notna() & rows["image.fault"].isna()
+
+
+def make_example(rows: pandas.DataFrame, columns: Columns, data: Path) -> pandas.DataFrame:
+    """The rows with the images' bytes in place of their paths."""
+    return rows.assign(**{columns.image: [find_image(data, path) for path in rows[columns.image]]})

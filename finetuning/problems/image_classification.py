@@ -1,0 +1,17 @@
+"""Image classification: an image, from class folders or a table of paths, and a label."""
+
+from finetuning.problem import Problem
+
+PROBLEM = Problem(
+    kind="image-classification",
+    shown="image",
+    served="binary",
+    requires=("pillow",),
+    parts={
+        "reading": "finetuning.images",
+        "checking": "finetuning.image_expectations",
+        "encoding": "finetuning.pixels",
+        "modelling": "finetuning.image_models",
+        "comparing": "finetuning.image_baselines",
+    },
+)
