@@ -5,19 +5,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import run_json
+from tests.support import begin_project, run_json
 
 
 @pytest.fixture(scope="module")
-def champion(project, first):
-    """The first run's model, registered again if it was deleted, as champion."""
+def project(tmp_path_factory, bert_folder):
+    """A project of this module's own: what is registered here is counted elsewhere."""
+    return begin_project(tmp_path_factory.mktemp("champion") / "root", bert_folder, "toy")
+
+
+@pytest.fixture(scope="module")
+def champion(project):
+    """Version of the first run's model, as champion."""
     from mlflow import MlflowClient
 
     version = run_json(project, "run", "toy")["model_version"]
     client = MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
     client.set_registered_model_alias("toy", "champion", version)
-    yield version
-    client.delete_registered_model_alias("toy", "champion")
+    return version
 
 
 BEHAVIOUR = (
