@@ -275,7 +275,9 @@ class Pipeline(Section):
     @classmethod
     def _check_columns(cls, value: Data, info: ValidationInfo) -> Data:
         roles = ROLES.get(info.data.get("problem", ""), ())
-        named = value.columns.model_fields_set
+        fields = Columns.model_fields
+        # A resolved file names every key with its default: it must be readable again.
+        named = {name for name in fields if getattr(value.columns, name) != fields[name].default}
         if roles and (strange := sorted(named - set(roles))):
             raise ValueError(
                 f"{info.data['problem']} reads the columns {', '.join(roles)}, and not "

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from finetuning.config import Pipeline
 from finetuning.errors import InputError
@@ -212,3 +213,11 @@ def test_flatten_joins_keys_by_dots():
     """An empty mapping stays a value, so that nothing is lost."""
     nested = {"a": {"b": 1, "c": {"d": [2]}}, "e": {}}
     assert flatten(nested) == {"a.b": 1, "a.c.d": [2], "e": {}}
+
+
+@pytest.mark.parametrize("problem", ["text-classification", "image-classification"])
+def test_a_resolved_file_is_a_pipeline_file(tmp_path, problem):
+    """What a run keeps, with every default written out, is the same pipeline read again."""
+    pipeline = load(tmp_path, SMALL.replace("text-classification", problem))
+    again = yaml.safe_dump(pipeline.model_dump(mode="json"))
+    assert load(tmp_path, again) == pipeline

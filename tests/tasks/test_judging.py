@@ -31,7 +31,8 @@ LOGGED = pandas.DataFrame(
 def work(**data):
     """As much of a run's work as is read."""
     fields = Data.model_validate({"path": "data/x", **data})
-    return SimpleNamespace(pipeline=SimpleNamespace(data=fields))
+    pipeline = SimpleNamespace(data=fields, problem="text-classification")
+    return SimpleNamespace(pipeline=pipeline)
 
 
 def answers(labels=("pos", "neg", "neg"), scores=(0.9, 0.8, 0.6)):
