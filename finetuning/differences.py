@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 EXAMPLES = 3  # rows shown of each kind
 LONGEST_EXAMPLE = 80  # characters
 ALPHA = 0.01  # a shift is called one where chance alone would show it less often than this
+FEW = 1_000_000  # pairs of rows up to which a p-value is exact: its limit fails for a few rows
 LEAST_EXPECTED = 5  # rows a cell for which the chi-squared approximation holds (Cochran 1954)
 
 
@@ -206,7 +207,10 @@ def compare_lengths(before: pandas.DataFrame, after: pandas.DataFrame) -> Length
 
     then, now = (table["text"].fillna("").str.len().to_numpy(float) for table in (before, after))
     medians = [float(np.median(lengths)) if len(lengths) else 0.0 for lengths in (then, now)]
-    p_value = float(ks_2samp(then, now, method="asymp").pvalue) if len(then) and len(now) else None
+    p_value = None
+    if len(then) and len(now):
+        method = "exact" if len(then) * len(now) <= FEW else "asymp"
+        p_value = float(ks_2samp(then, now, method=method).pvalue)
     return LengthShift(medians[0], medians[1], p_value)
 
 

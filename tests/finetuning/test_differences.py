@@ -114,6 +114,14 @@ def test_length_shift_is_said():
     assert describe_lengths(compare_lengths(short, short[:0])) == "lengths: too little to compare"
 
 
+def test_few_texts_are_compared_exactly():
+    """One against one says nothing; of 3 and 3 texts, 2 of 20 orders lie as far apart as these."""
+    assert compare_lengths(texts([1]), texts([9])).p_value == pytest.approx(1)
+    assert compare_lengths(texts([1, 2, 3]), texts([7, 8, 9])).p_value == pytest.approx(0.1)
+    # The one text that is longer than 150 others may stand at either end: 2 of 151 places.
+    assert compare_lengths(texts(range(150)), texts([200])).p_value == pytest.approx(2 / 151)
+
+
 def test_added_rows_are_those_with_new_texts():
     """A text that stood before is not new, however it is labelled."""
     before, after = table(("one", "a", "train")), table(("one", "b", "train"), ("two", "a", "test"))
