@@ -1,0 +1,275 @@
+"""Strategies side by side: from trials to means, spreads, and one plain sentence.
+
+A trial is one strategy on one number of rows with one seed. Trials are paired: with the same seed
+and size every strategy learned from the same rows, and all are scored on the same validation rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from finetuning.evaluation import compute_macro_f1, confuse
+from finetuning.statistics import bootstrap
+
+ALPHA = 0.05
+SCRATCH = "scratch"
+FEWEST_SIZES = 3  # a power law has two numbers of its own
+HORIZON = 10  # how many times the rows at hand an extrapolation may reach
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one trial showed on the validation rows, and what it cost."""
+
+    strategy: str
+    size: int
+    seed: int
+    score: float
+    trained: int  # parameters
+    seconds: float
+    memory: int  # bytes, the process's peak
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A strategy at a size, over the seeds."""
+
+    strategy: str
+    size: int
+    seeds: int
+    mean: float
+    spread: float | None  # standard deviation; None of a single seed
+    low: float
+    high: float
+    trained: int
+    seconds: float  # mean
+    memory: int  # largest
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The strategy with the highest mean at the largest size, against the next one."""
+
+    strategy: str
+    size: int
+    runner_up: str | None
+    difference: float
+    spread: float | None  # standard deviation of the difference over the seeds
+    interval: tuple[float, float]
+    sure: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Law:
+    """A learning curve: error = scale * size ** -slope."""
+
+    scale: float
+    slope: float
+
+    def error(self, size: float) -> float:
+        """The error that the law gives at a size."""
+        return float(self.scale * size**-self.slope)
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """From how many rows on scratch would be as good, and how that is known."""
+
+    rows: float | None  # None: never, or it cannot be said
+    beyond: bool  # further than HORIZON times the largest size
+    sentence: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
+
+
+def measure(metric: str, labels: np.ndarray, predictions: np.ndarray, classes: int) -> float:
+    """Accuracy or macro F1: (rows,), (rows,)."""
+    if metric == "macro_f1":
+        return compute_macro_f1(confuse(labels, predictions, classes))
+    return float((labels == predictions).mean())
+
+
+def summarise(trials: Sequence[Trial]) -> tuple[Cell, ...]:
+    """Mean and spread of every strategy at every size, in the order of the trials."""
+    cells = []
+    for strategy, size in dict.fromkeys((trial.strategy, trial.size) for trial in trials):
+        own = [trial for trial in trials if (trial.strategy, trial.size) == (strategy, size)]
+        scores = np.array([trial.score for trial in own])
+        cells.append(
+            Cell(
+                strategy,
+                size,
+                len(own),
+                float(scores.mean()),
+                _deviate(scores),
+                float(scores.min()),
+                float(scores.max()),
+                own[0].trained,
+                float(np.mean([trial.seconds for trial in own])),
+                max(trial.memory for trial in own),
+            )
+        )
+    return tuple(cells)
+
+
+def _deviate(values: np.ndarray) -> float | None:
+    return float(values.std(ddof=1)) if len(values) > 1 else None
+
+
+def choose(
+    trials: Sequence[Trial],
+    predictions: Mapping[tuple[str, int], np.ndarray],
+    labels: np.ndarray,
+    metric: str,
+    classes: int,
+) -> Choice:
+    """The strategy with the highest mean on validation at the largest size; ties to the faster.
+
+    It counts as sure only where the paired bootstrap over the validation rows excludes zero, at a
+    level divided by the number of the other strategies (Bonferroni), where it leads with every seed
+    and where there are at least two.
+
+    Args:
+        trials: All trials.
+        predictions: Class numbers of the validation rows, (rows,), by strategy and seed, at the
+            largest size.
+        labels: The validation rows' true class numbers, (rows,).
+        metric: accuracy or macro_f1.
+        classes: Number of classes.
+    """
+    size = max(trial.size for trial in trials)
+    cells = [cell for cell in summarise(trials) if cell.size == size]
+    first, *others = sorted(cells, key=lambda cell: (-cell.mean, cell.seconds))
+    if not others:
+        return Choice(first.strategy, size, None, 0.0, None, (0.0, 0.0), False)
+    second = others[0].strategy
+    seeds = sorted(seed for strategy, seed in predictions if strategy == first.strategy)
+
+    def lead(chosen: np.ndarray) -> np.ndarray:
+        return np.array(
+            [
+                measure(metric, labels[chosen], predictions[first.strategy, seed][chosen], classes)
+                - measure(metric, labels[chosen], predictions[second, seed][chosen], classes)
+                for seed in seeds
+            ]
+        )
+
+    own = lead(np.arange(len(labels)))
+    low, high, _ = bootstrap(
+        lambda chosen: float(lead(chosen).mean()), len(labels), ALPHA / len(others)
+    )
+    sure = bool(low > 0 and len(seeds) > 1 and (own > 0).all())
+    spread = _deviate(own)
+    return Choice(first.strategy, size, second, float(own.mean()), spread, (low, high), sure)
+
+
+def fit_law(sizes: Sequence[int], errors: Sequence[float]) -> Law:
+    """Least squares of log error over log size (Hestness et al. 2017, arXiv 1712.00409, section 3).
+
+    Args:
+        sizes: Rows, two different numbers at least.
+        errors: Errors at those sizes, above zero.
+    """
+    slope, intercept = np.polyfit(np.log(sizes), np.log(errors), 1)
+    return Law(float(np.exp(intercept)), float(-slope))
+
+
+def find_crossing(cells: Sequence[Cell], rows: int) -> Crossing:
+    """From which size training from scratch would be as good as the best of the others.
+
+    Where the curves have not crossed, both are extended by power laws, and no further than HORIZON
+    times the largest size.
+
+    Args:
+        cells: What `summarise` gives.
+        rows: Number of validation rows: an error below half a row cannot be seen.
+    """
+    scratch = {cell.size: cell.mean for cell in cells if cell.strategy == SCRATCH}
+    others = [cell for cell in cells if cell.strategy != SCRATCH]
+    if not scratch or not others:
+        said = "Whether training from scratch would pay cannot be said: scratch and another "
+        return Crossing(None, False, f"{said}strategy were not both compared.")
+    best = {
+        size: max(cell.mean for cell in others if cell.size == size) for size in sorted(scratch)
+    }
+    ahead = [size for size in best if all(scratch[s] >= best[s] for s in best if s >= size)]
+    if ahead:
+        said = f"From {ahead[0]:,} rows on, training from scratch was no worse."
+        return Crossing(float(ahead[0]), False, said)
+    largest = max(best)
+    if len(best) < FEWEST_SIZES:
+        said = (
+            f"Training from scratch was worse on {largest:,} rows; from which size it would pay "
+            f"cannot be said from fewer than {FEWEST_SIZES} sizes."
+        )
+        return Crossing(None, False, said)
+    floor = 0.5 / rows
+    laws = [
+        fit_law(list(best), [max(1 - curve[size], floor) for size in best])
+        for curve in (scratch, best)
+    ]
+    return _extend(laws[0], laws[1], largest)
+
+
+def _extend(scratch: Law, best: Law, largest: int) -> Crossing:
+    method = f"power laws, error ~ rows^-{scratch.slope:.2f} against rows^-{best.slope:.2f}"
+    if scratch.slope <= best.slope:
+        said = (
+            "At no size would training from scratch catch up, as far as these curves tell "
+            f"({method})."
+        )
+        return Crossing(None, False, said)
+    # In logarithms, because nearly parallel curves meet further away than a float reaches.
+    distance = math.log(scratch.scale / best.scale) / (scratch.slope - best.slope)
+    if distance > math.log(HORIZON * largest):
+        said = (
+            f"Training from scratch would not be worth it within {HORIZON} times the "
+            f"{largest:,} rows compared ({method})."
+        )
+        return Crossing(None, True, said)
+    rows = max(math.exp(distance), float(largest))
+    said = (
+        f"Training from scratch would catch up at about {rows:,.0f} rows ({method}; an "
+        "extrapolation, not a measurement)."
+    )
+    return Crossing(rows, False, said)
+
+
+def describe_choice(choice: Choice, cells: Sequence[Cell], metric: str) -> str:
+    """Which strategy the data deserves, and how sure that is, in one plain sentence."""
+    own = {cell.strategy: cell for cell in cells if cell.size == choice.size}
+    first = own[choice.strategy]
+    spoken = metric.replace("_", " ")
+    spread = "" if first.spread is None else f" ± {first.spread:.3f}"
+    seeds = f"{first.seeds} seed{'s' * (first.seeds != 1)}"
+    reached = f"validation {spoken} {first.mean:.3f}{spread} over {seeds}"
+    said = f"With {choice.size:,} rows this data deserves {choice.strategy}: {reached}"
+    if choice.runner_up is None:
+        return f"{said}; nothing else was compared."
+    second = own[choice.runner_up]
+    low, high = choice.interval
+    lead = f"{choice.difference:+.3f} on {choice.runner_up} (interval {low:+.3f} to {high:+.3f})"
+    if choice.sure:
+        return f"{said}, {lead}, a lead that is sure: it holds with every seed."
+    cheaper = (
+        f", and {choice.runner_up} took {first.seconds / second.seconds:.1f} times less time"
+        if second.seconds * 1.2 < first.seconds
+        else ""
+    )
+    why = "one seed cannot show it" if first.seeds == 1 else "it may be chance"
+    return f"{said}, {lead}; that lead is not sure, {why}{cheaper}."

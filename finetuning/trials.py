@@ -1,0 +1,93 @@
+"""One trial of a comparison: one strategy, on a part of the training rows, with one seed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from finetuning.config import Pipeline
+
+PREDICTIONS = "validation.npy"
+
+
+def order_nested(labels: np.ndarray, seed: int) -> np.ndarray:
+    """All rows in an order of which every beginning is stratified: (rows,) indices.
+
+    Each label's rows are shuffled and spread evenly over the whole, so that the first 100 lie
+    within the first 500 and both have the labels' shares, to a row a label.
+    """
+    generator = np.random.default_rng(seed)
+    places = np.empty(len(labels))
+    for label in np.unique(labels):
+        own = generator.permutation(np.flatnonzero(labels == label))
+        places[own] = (np.arange(len(own)) + generator.random()) / len(own)
+    return np.argsort(places, kind="stable")
+
+
+def carry_out(
+    base: Path,
+    encoded: Path,
+    classes: int,
+    longest: int,
+    pipeline: Pipeline,
+    size: int,
+    folder: Path,
+) -> dict[str, Any]:
+    """Train on a part of the training rows, and keep what the validation rows were taken for.
+
+    Meant for a process of its own: the peak memory is the whole process's.
+
+    Args:
+        base: The base model's files.
+        encoded: The encode stage's files; the test split's is not opened.
+        classes: Number of labels.
+        longest: The longest row in tokens.
+        pipeline: Its model, strategy and training are read; training.seed draws the rows too.
+        size: Number of training rows; all of them stay in their order, as in a run.
+        folder: Where the predictions go.
+
+    Returns:
+        trained (parameters), seconds (model, training and its validation), memory (bytes), epochs.
+    """
+    from finetuning.adaptation import adapt
+    from finetuning.batching import load_rows
+    from finetuning.devices import choose_device
+    from finetuning.probing import compute_logits
+
+    rows, validation = (
+        load_rows(encoded / f"{split}.safetensors") for split in ("train", "validation")
+    )
+    if size < len(rows):
+        rows = rows.take(np.sort(order_nested(rows.labels, pipeline.training.seed)[:size]))
+    started = time.monotonic()
+    adapted = adapt(base, classes, pipeline, rows, validation, longest, folder)
+    seconds = time.monotonic() - started
+    logits = compute_logits(adapted.model, validation, choose_device("fp32"))
+    np.save(folder / PREDICTIONS, logits.argmax(dim=1).numpy(), allow_pickle=False)
+    return {
+        "trained": adapted.trained,
+        "seconds": seconds,
+        "memory": measure_peak(),
+        "epochs": [epoch.to_json() for epoch in adapted.result.history],
+    }
+
+
+def measure_peak() -> int:
+    """The most memory this process has held, in bytes; on a GPU, what torch has held there."""
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
