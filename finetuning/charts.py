@@ -1,36 +1,19 @@
-"""Small charts as SVG text: crisp on paper, and no plotting library to import.
-
-Colours are CSS variables with a fallback: the page decides about light and dark, and a chart
-that stands alone still has its colours. Every chart carries a title and a description in words.
-"""
+"""Small charts as SVG text: crisp on paper, and no plotting library to import."""
 
 from __future__ import annotations
 
-import html
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from finetuning.canvas import Canvas, printable, round_ticks, scale, shorten
 from finetuning.evaluation import Bin
 
-COLOURS = {
-    "ink": "currentColor",
-    "white": "#fff",
-    "train": "var(--train, #b45309)",
-    "validation": "var(--validation, #2563eb)",
-    "right": "var(--right, #2563eb)",
-    "wrong": "var(--wrong, #dc2626)",
-    "grid": "var(--grid, #d6dae1)",
-    "muted": "var(--muted, #667085)",
-}
 # Up to here the cells of a confusion matrix are large enough to hold their counts.
 LARGEST_WRITTEN_MATRIX = 12
 # More columns than this are too thin to be seen; evenly chosen ones are drawn instead.
 MOST_COLUMNS = 60
-# What neither XML nor UTF-8 can carry: control characters and lone surrogates.
-UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -42,99 +25,19 @@ class Line:
     colour: str
 
 
-def printable(text: object) -> str:
-    """The text with a replacement mark for everything that XML and UTF-8 cannot carry."""
-    return UNPRINTABLE.sub("\ufffd", str(text))
-
-
-def shorten(text: str, limit: int) -> str:
-    """The text, cut to the limit with an ellipsis where it is longer."""
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
-
-
-def _escape(text: object) -> str:
-    return html.escape(printable(text))
-
-
-class _Canvas:
-    """SVG elements in drawing order."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-
-    def text(
-        self, x: float, y: float, said: object, anchor: str = "middle", size: float = 11,
-        colour: str = "muted", turn: float = 0,
-    ) -> None:  # fmt: skip
-        turned = f' transform="rotate({turn:g} {x:.1f} {y:.1f})"' if turn else ""
-        self.parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size:.3g}"'
-            f'{turned} style="fill:{COLOURS[colour]}">{_escape(said)}</text>'
-        )
-
-    def line(self, points: Sequence[tuple[float, float]], colour: str, style: str = "") -> None:
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        style = f"fill:none;stroke:{COLOURS[colour]};{style}"
-        self.parts.append(f'<polyline points="{path}" style="{style}"/>')
-
-    def dot(self, x: float, y: float, radius: float, colour: str, hint: str = "") -> None:
-        self.parts.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" style="fill:{COLOURS[colour]}">'
-            f"<title>{_escape(hint)}</title></circle>"
-        )
-
-    def tile(
-        self, x: float, y: float, sides: tuple[float, float], colour: str, strength: float,
-        hint: str, said: str = "", size: float = 11,
-    ) -> None:  # fmt: skip
-        self.parts.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{sides[0]:.1f}" height="{sides[1]:.1f}" '
-            f'style="fill:{COLOURS[colour]};fill-opacity:{strength:.2f}">'
-            f"<title>{_escape(hint)}</title></rect>"
-        )
-        if said:
-            # Ink on a pale tile, white on a strong one: readable on light and on dark pages.
-            written = "white" if strength > 0.6 else "ink"
-            middle = (x + sides[0] / 2, y + sides[1] / 2 + size / 3)
-            self.text(*middle, said, size=size, colour=written)
-
-    def svg(self, width: float, height: float, title: str, description: str) -> str:
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width:.0f}" '
-            f'height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" '
-            f'font-family="system-ui, sans-serif"><title>{_escape(title)}</title>'
-            f"<desc>{_escape(description)}</desc>{''.join(self.parts)}</svg>"
-        )
-
-
-def _scale(low: float, high: float, start: float, stop: float) -> Callable[[float], float]:
-    return lambda value: start + (value - low) / ((high - low) or 1) * (stop - start)
-
-
-def round_ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round numbers, evenly spaced, that cover low to high."""
-    span = high - low if high - low > 1e-6 * abs(high) else abs(high) or 1.0
-    power = 10.0 ** math.floor(math.log10(span / most))
-    step = next(power * factor for factor in (1, 2, 5, 10, 20) if span / (power * factor) <= most)
-    # Rounding first: 1.0 / 0.1 must not become 10.000000000000002 and add a tick.
-    first = math.floor(round(low / step, 6))
-    last = max(math.ceil(round(high / step, 6)), first + 1)
-    return [float(f"{index * step:.10g}") for index in range(first, last + 1)]
-
-
 def line_chart(
     title: str, lines: Sequence[Line], steps: Sequence[tuple[str, int]], best: int | None = None
 ) -> str:
     """Lines over steps; a step is its phase and epoch, best the index of the one that was kept."""
-    canvas = _Canvas()
+    canvas = Canvas()
     finite = [value for line in lines for value in line.values if math.isfinite(value)]
     if not finite:
         canvas.text(280, 30, "nothing measured")
         return canvas.svg(560, 50, title, "Nothing was measured.")
     floor, left, right, top = 254, 56, 536, 46
     ticks = round_ticks(min(finite), max(finite))
-    up = _scale(ticks[0], ticks[-1], floor, top)
-    across = _scale(-0.5, len(steps) - 0.5, left, right)
+    up = scale(ticks[0], ticks[-1], floor, top)
+    across = scale(-0.5, len(steps) - 0.5, left, right)
     for tick in ticks:
         canvas.line([(left, up(tick)), (right, up(tick))], "grid")
         canvas.text(left - 8, up(tick) + 4, f"{tick:g}", "end")
@@ -156,7 +59,7 @@ def line_chart(
 
 
 def _draw_line(
-    canvas: _Canvas, line: Line, across: Callable[[float], float], up: Callable[[float], float],
+    canvas: Canvas, line: Line, across: Callable[[float], float], up: Callable[[float], float],
     best: int | None,
 ) -> None:  # fmt: skip
     """Draw the line, parted where a value is missing, and its points where they are few."""
@@ -170,7 +73,7 @@ def _draw_line(
 
 
 def _draw_phases(
-    canvas: _Canvas, steps: Sequence[tuple[str, int]], across: Callable[[float], float],
+    canvas: Canvas, steps: Sequence[tuple[str, int]], across: Callable[[float], float],
     floor: float,
 ) -> None:  # fmt: skip
     """Draw the epochs' numbers and the phases' names below the axis, a line between phases."""
@@ -185,11 +88,11 @@ def _draw_phases(
 
 def reliability_diagram(title: str, bins: Sequence[Bin]) -> str:
     """How often the model is right against how sure it says it is; the diagonal is honest."""
-    canvas = _Canvas()
+    canvas = Canvas()
     filled = [part for part in bins if part.rows]
     most = max((part.rows for part in filled), default=1)
     left, top, floor = 52, 14, 314
-    across, up = _scale(0, 1, left, left + 300), _scale(0, 1, floor, top)
+    across, up = scale(0, 1, left, left + 300), scale(0, 1, floor, top)
     for tick in (0, 0.2, 0.4, 0.6, 0.8, 1):
         canvas.line([(left, up(tick)), (left + 300, up(tick))], "grid")
         canvas.text(left - 8, up(tick) + 4, f"{tick:g}", "end")
@@ -214,7 +117,7 @@ def reliability_diagram(title: str, bins: Sequence[Bin]) -> str:
 
 def confusion_matrix(title: str, labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     """A heat map, true labels down and predictions across, shaded by the share of a true label."""
-    canvas, number, written = _Canvas(), len(labels), len(labels) <= LARGEST_WRITTEN_MATRIX
+    canvas, number, written = Canvas(), len(labels), len(labels) <= LARGEST_WRITTEN_MATRIX
     cell = (120 if number <= 3 else 56) if written else max(3.0, min(12.0, 840 / number))
     size = 12 if written else cell * 0.8
     names = [shorten(printable(label), 14 if number <= 3 else 24) for label in labels]
@@ -248,7 +151,7 @@ def confusion_matrix(title: str, labels: Sequence[str], counts: Sequence[Sequenc
 
 
 def _draw_count(
-    canvas: _Canvas, place: tuple[float, float, float], count: int, total: int, colour: str,
+    canvas: Canvas, place: tuple[float, float, float], count: int, total: int, colour: str,
     hint: str,
 ) -> None:  # fmt: skip
     x, y, cell = place
@@ -264,7 +167,7 @@ def _draw_count(
 
 def learning_rate_table(title: str, rows: Sequence[tuple[str, Sequence[float]]]) -> str:
     """A strategy as the table that it is: layer groups by epochs, the multiplier in each cell."""
-    canvas = _Canvas()
+    canvas = Canvas()
     epochs = max((len(multipliers) for _, multipliers in rows), default=0)
     shown = range(0, epochs, math.ceil(epochs / MOST_COLUMNS) or 1)
     most = max((value for _, multipliers in rows for value in multipliers), default=0) or 1

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from finetuning import charts
+from finetuning.canvas import printable, shorten
 from finetuning.evaluation import Bin, ClassScore
 from finetuning.history import Epoch
 
@@ -215,17 +216,20 @@ def _draw(report: Report) -> dict[str, Markup]:
 
 
 def _finalize(value: object) -> object:
-    return charts.printable(value) if type(value) is str else value
+    return printable(value) if type(value) is str else value
 
 
 @cache
-def _environment() -> Environment:
+def make_environment() -> Environment:
+    """What the pages are rendered with: escaping, and an error for what is missing."""
     loader = FileSystemLoader(Path(__file__).parent)
     page = Environment(
         loader=loader, autoescape=True, finalize=_finalize, undefined=StrictUndefined
     )
     page.trim_blocks = page.lstrip_blocks = True
-    page.filters |= {"score": score, "p": chance, "shorten": charts.shorten}
+    # Named here and not in the pages, so that its content counts in the digest of this module.
+    page.globals["style"] = "page_style.html"
+    page.filters |= {"score": score, "p": chance, "shorten": shorten}
     return page
 
 
@@ -233,12 +237,12 @@ def render(report: Report) -> str:
     """The report as one HTML page that needs nothing beside itself."""
     confused = most_confused(report.labels, report.confusion)
     shown = {"headline": headline(report), "charts": _draw(report), "confused": confused}
-    return _environment().get_template("report.html").render(report=report, **shown)
+    return make_environment().get_template("report.html").render(report=report, **shown)
 
 
 def _plain(text: object, limit: int = 400) -> str:
     """The text as Markdown that reads as it stands, on one line and not too long."""
-    line = " ".join(charts.shorten(charts.printable(text), limit).split())
+    line = " ".join(shorten(printable(text), limit).split())
     return re.sub(r"([\\`*_\[\]<>|#&~])", r"\\\1", line)
 
 
@@ -272,4 +276,4 @@ def to_markdown(report: Report) -> str:
         f"**Limits.** {_plain(report.overfitting)} Measure anew before any use on other rows.",
         *_list("Lineage", [f"{key}: {value}" for key, value in report.lineage.items()]),
     ]
-    return charts.shorten("\n\n".join(parts), LONGEST_CARD)
+    return shorten("\n\n".join(parts), LONGEST_CARD)

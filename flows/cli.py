@@ -111,6 +111,28 @@ def validate(name: Name, overrides: Overrides = [], as_json: Json = False) -> No
 
 
 @app.command()
+def compare(
+    name: Name,
+    strategies: Annotated[
+        str, typer.Option(help="Strategies, with commas between them.")
+    ] = "head,probe-then-tune,full,lora,scratch",
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="How many seeds each.")] = 3,
+    sizes: Annotated[
+        str, typer.Option(help="Numbers of training rows, with commas; all for all of them.")
+    ] = "all",
+    overrides: Overrides = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Train with several strategies, sizes and seeds, and say which one the data deserves."""
+    from flows.comparing import compare_strategies, describe_comparison
+
+    def act() -> dict[str, Any]:
+        return compare_strategies(here(), name, strategies, sizes, seeds, overrides, as_json)
+
+    answer(as_json, act, describe_comparison)
+
+
+@app.command()
 def init(
     name: Annotated[str, typer.Argument(help="Name of the new pipeline and model.")],
     data: Annotated[Path, typer.Option("--data", help="csv, tsv, jsonl or parquet table.")],

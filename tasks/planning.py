@@ -140,6 +140,25 @@ def plan(root: Path, pipeline: Pipeline, data: DataVersion, base: BaseModel) -> 
     return Work(root, pipeline, data, base, plans)
 
 
+def describe_trial(work: Work, pipeline: Pipeline, size: int) -> dict[str, Any]:
+    """What a comparison's trial is made from: its digest is the trial's key.
+
+    Args:
+        work: The comparison's work.
+        pipeline: The pipeline with the trial's strategy and seed.
+        size: Number of training rows.
+    """
+    config = pipeline.model_dump(mode="json")
+    return {
+        "config": {key: _look_up(config, key) for key in _CONFIG["train"]},
+        "size": size,
+        "code": dict(_read_code("finetuning.trials")),
+        "libraries": {library: _read_version(library) for library in _LIBRARIES["train"]},
+        "upstream": {"encode": work.plans["encode"].key},
+        "base model": {"content": work.base.digest},
+    }
+
+
 # The code that runs is the code that was imported: within a process neither can change.
 _read_code = cache(digest_code)
 _read_version = cache(metadata.version)

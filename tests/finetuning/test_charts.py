@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from finetuning.canvas import printable, round_ticks, shorten
 from finetuning.charts import (
     MOST_COLUMNS,
     Bin,
@@ -12,10 +13,7 @@ from finetuning.charts import (
     confusion_matrix,
     learning_rate_table,
     line_chart,
-    printable,
     reliability_diagram,
-    round_ticks,
-    shorten,
 )
 
 SVG = "{http://www.w3.org/2000/svg}"

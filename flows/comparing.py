@@ -1,0 +1,76 @@
+"""`tunesmith compare`: strategies side by side, and which one the data deserves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from finetuning.errors import InputError
+from finetuning.pipelines import find_pipeline, load_pipeline
+from finetuning.variants import check_sizes, check_strategies, vary
+from flows.environment import prepare_environment
+from flows.preparation import check_tables, need_work
+
+
+def compare_strategies(
+    root: Path,
+    name: str,
+    strategies: str,
+    sizes: str,
+    seeds: int,
+    overrides: Sequence[str],
+    quiet: bool,
+) -> dict[str, Any]:
+    """Compare strategies; a comparison that was interrupted goes on.
+
+    Args:
+        root: The project's folder.
+        name: Pipeline name or file.
+        strategies: Kinds, with commas between them.
+        sizes: Numbers of training rows or all, with commas between them.
+        seeds: How many seeds.
+        overrides: KEY=VALUE items.
+        quiet: No progress bars, and of the logs only warnings.
+
+    Raises:
+        InputError: The input is wrong.
+        ValidationError: The data failed validation.
+    """
+    prepare_environment(root, quiet)
+    kinds, counts = _part(strategies), _part(sizes)
+    if faults := check_strategies(kinds) + check_sizes(counts):
+        raise InputError(faults)
+    vary(load_pipeline(find_pipeline(root, name), overrides), kinds, seeds)
+    check_tables(need_work(root, name, overrides))
+    from flows.server import reach_server, reach_tracking
+
+    reach_tracking(root)
+    with reach_server(root):
+        from flows.compare import compare
+    return compare(name, kinds, counts, seeds, list(overrides), root)
+
+
+def _part(listed: str) -> list[str]:
+    return [one.strip() for one in listed.split(",") if one.strip()]
+
+
+def describe_comparison(result: dict[str, Any]) -> str:
+    """The sentence, the table, and where the page is."""
+    lines = [f"{result['pipeline']}: {result['sentence']}", f"  {result['scratch']['sentence']}"]
+    titles = ("strategy", "rows", "mean", "spread", "trained", "seconds", "memory")
+    lines.append("  {:<16}{:>8}{:>8}{:>8}{:>13}{:>9}{:>10}".format(*titles))
+    for cell in result["cells"]:
+        spread = "-" if cell["spread"] is None else f"{cell['spread']:.3f}"
+        lines.append(
+            f"  {cell['strategy']:<16}{cell['size']:>8}{cell['mean']:>8.3f}{spread:>8}"
+            f"{cell['trained']:>13,}{cell['seconds']:>9.1f}{cell['memory'] / 2**20:>6,.0f} MiB"
+        )
+    best = max(result["baselines"], key=lambda baseline: baseline["accuracy"])
+    lines.append(
+        f"  on the test rows, {result['choice']['strategy']} trained on all rows: accuracy "
+        f"{result['test']['test/accuracy']:.4f}; {best['description']} {best['accuracy']:.4f}"
+    )
+    lines.append(f"  page: {result['page']}")
+    lines.append(f"  took {result['seconds']:.1f} s")
+    return "\n".join(lines)

@@ -1,0 +1,216 @@
+"""Comparing: trials in processes of their own, each kept, and their record in MLflow."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+
+from finetuning.batching import load_rows
+from finetuning.comparison_page import render_comparison
+from finetuning.comparisons import Trial, choose, describe_choice, find_crossing, measure, summarise
+from finetuning.digests import digest_value, write_atomically
+from finetuning.errors import TunesmithError
+from finetuning.lineage import find_asker
+from finetuning.trials import PREDICTIONS, carry_out
+from tasks.evaluation import EVALUATION
+from tasks.planning import Work, describe_trial
+from tasks.registry import TAG, connect, find_experiment
+from tasks.stages import fetch, stage
+
+if TYPE_CHECKING:
+    from finetuning.config import Pipeline
+    from finetuning.store import Entry
+
+PAGE, RESULT = "comparison.html", "comparison.json"
+PRELOADED = ["numpy", "torch", "transformers", "accelerate", "finetuning.trials"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One trial that is to be made: a pipeline whose strategy and seed are the trial's."""
+
+    pipeline: Pipeline
+    size: int
+
+    @property
+    def name(self) -> str:
+        """As it stands in logs and errors."""
+        strategy, seed = self.pipeline.strategy.kind, self.pipeline.training.seed
+        return f"{strategy} on {self.size} rows, seed {seed}"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What became of a trial: small, and all that passes between tasks."""
+
+    trial: Trial
+    key: str
+    status: str  # ran | cached
+
+
+@stage("trial")
+def try_strategy(work: Work, task: Task) -> Tried:
+    """Carry one trial out in a process of its own, or take what it left before."""
+    components = describe_trial(work, task.pipeline, task.size)
+    key = digest_value(components)
+    entry = work.store.find("trial", key)
+    status = "ran" if entry is None else "cached"
+    if entry is None:
+        entry = work.store.keep("trial", key, partial(_isolate, work, task), components)
+    tried = Tried(_read_trial(work, task, entry), key, status)
+    get_run_logger().info("%s: %s, %.4f", task.name, status, tried.trial.score)
+    return tried
+
+
+def _isolate(work: Work, task: Task, folder: Path) -> dict[str, Any]:
+    """Run a trial in a fresh process, so that its peak memory is its own.
+
+    The processes are forked from a server that has only imported libraries, where the system can.
+    """
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if "forkserver" in methods:
+        context.set_forkserver_preload(PRELOADED)
+    encoded = fetch(work, "encode")
+    classes, longest = len(encoded.facts["labels"]), encoded.facts["longest"]
+    inputs = (work.base.folder, encoded.folder, classes, longest, task.pipeline, task.size, folder)
+    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
+        try:
+            return pool.submit(carry_out, *inputs).result()
+        except BrokenProcessPool:
+            said = "its process was ended from outside, perhaps for want of memory"
+            raise TunesmithError(f"{task.name}: {said}") from None
+        except FloatingPointError as error:
+            raise TunesmithError(f"{task.name}: {error}") from None
+
+
+def _read_trial(work: Work, task: Task, entry: Entry) -> Trial:
+    encoded = fetch(work, "encode")
+    labels = load_rows(encoded.folder / "validation.safetensors").labels
+    predictions = np.load(entry.folder / PREDICTIONS, allow_pickle=False)
+    score = measure(work.pipeline.gate.metric, labels, predictions, len(encoded.facts["labels"]))
+    facts = entry.facts
+    strategy, seed = task.pipeline.strategy.kind, task.pipeline.training.seed
+    figures = (facts["trained"], facts["seconds"], facts["memory"])
+    return Trial(strategy, task.size, seed, score, *figures)
+
+
+@stage("judge trials")
+def judge_trials(work: Work, tried: Sequence[Tried]) -> dict[str, Any]:
+    """Which strategy the data deserves, from which size scratch would pay, and how sure that is."""
+    encoded = fetch(work, "encode")
+    labels = load_rows(encoded.folder / "validation.safetensors").labels
+    trials = [one.trial for one in tried]
+    largest = max(trial.size for trial in trials)
+    predictions = {
+        (one.trial.strategy, one.trial.seed): np.load(
+            work.store.root / "trial" / one.key / PREDICTIONS, allow_pickle=False
+        )
+        for one in tried
+        if one.trial.size == largest
+    }
+    metric, training = work.pipeline.gate.metric, work.pipeline.training
+    choice = choose(trials, predictions, labels, metric, len(encoded.facts["labels"]))
+    cells = summarise(trials)
+    return {
+        "pipeline": work.pipeline.name,
+        "data_version": work.data.version,
+        "base_model": work.base.name,
+        "metric": metric,
+        "sentence": describe_choice(choice, cells, metric),
+        "choice": choice.to_json(),
+        "scratch": find_crossing(cells, len(labels)).to_json(),
+        "cells": [cell.to_json() for cell in cells],
+        "trials": [asdict(one.trial) | {"status": one.status} for one in tried],
+        "seeds": sorted({trial.seed for trial in trials}),
+        "validation_rows": len(labels),
+        "epochs": training.epochs,
+        "batch_size": training.batch_size,
+        "learning_rate": training.learning_rate,
+    }
+
+
+@stage("record comparison")
+def record_comparison(
+    work: Work, winner: Work, tried: Sequence[Tried], judged: dict[str, Any]
+) -> dict[str, Any]:
+    """Keep the page and the numbers, and log them as nested MLflow runs.
+
+    Args:
+        work: The comparison's work.
+        winner: The work of the chosen strategy, evaluated on the test split.
+        tried: All trials.
+        judged: What `judge_trials` found.
+    """
+    evaluated = fetch(winner, "evaluate")
+    details = json.loads((evaluated.folder / EVALUATION).read_text("utf-8"))
+    folder = work.state / "comparisons" / work.pipeline.name
+    result = judged | {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "flow_run_id": str(flow_run.get_id() or ""),
+        "test": evaluated.facts["metrics"],
+        "baselines": details["baselines"],
+        "page": str(folder / PAGE),
+    }
+    # The statuses are left out: the same comparison goes on in the same run.
+    digest = digest_value([[one.key for one in tried], winner.plans["evaluate"].key])
+    result["run_id"] = _log(work, digest, tried, result)
+    write_atomically(folder / RESULT, json.dumps(result, indent=1, ensure_ascii=False))
+    write_atomically(folder / PAGE, render_comparison(result))
+    client = connect(work.root)
+    for name in (RESULT, PAGE):
+        client.log_artifact(result["run_id"], str(folder / name))
+    client.set_terminated(result["run_id"], "FINISHED")
+    return result
+
+
+def _log(work: Work, digest: str, tried: Sequence[Tried], result: dict[str, Any]) -> str:
+    """The comparison's MLflow run, with one nested run a trial; those that are there stay."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    client = connect(work.root)
+    experiment = find_experiment(client, work.root, work.pipeline.name)
+    parent = _open_run(client, experiment, f"compare-{digest[:8]}", digest, {})
+    moment = int(time.time() * 1000)
+    for one in tried:
+        trial, tags = asdict(one.trial), {"mlflow.parentRunId": parent}
+        name = f"{one.trial.strategy}-{one.trial.size}-{one.trial.seed}"
+        run = _open_run(client, experiment, name, f"{digest}-{one.key}", tags)
+        if client.get_run(run).info.status != "FINISHED":
+            metrics = [
+                Metric(key, float(trial[key]), moment, 0)
+                for key in ("score", "trained", "seconds", "memory")
+            ]
+            params = [Param(key, str(trial[key])) for key in ("strategy", "size", "seed")]
+            client.log_batch(run, metrics=metrics, params=params)
+            client.set_terminated(run, "FINISHED")
+    metrics = [Metric(key, value, moment, 0) for key, value in result["test"].items()]
+    said = [
+        RunTag(f"{TAG}.sentence", result["sentence"]),
+        RunTag(f"{TAG}.strategy", result["choice"]["strategy"]),
+        RunTag(f"{TAG}.data_version", work.data.version),
+    ]
+    if client.get_run(parent).info.status != "FINISHED":
+        client.log_batch(parent, metrics=metrics, tags=said)
+    return parent
+
+
+def _open_run(client: Any, experiment: str, name: str, digest: str, tags: dict[str, str]) -> str:
+    found = client.search_runs([experiment], f"tags.`{TAG}.digest` = '{digest}'", max_results=1)
+    if found:
+        return str(found[0].info.run_id)
+    tags = tags | {f"{TAG}.digest": digest, "mlflow.user": find_asker()}
+    return str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
