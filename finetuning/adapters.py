@@ -62,6 +62,9 @@ def _find_layers(model: Classifier, strategy: Strategy) -> dict[str, nn.Module]:
         for name, layer in model.base.named_modules()
         if name.startswith(f"{stack}.") and isinstance(layer, nn.Linear | Conv1D)
     }
+    if not linear:
+        remedy = "The blocks of this base model have no linear layers: take another strategy."
+        raise wrong("strategy.kind", strategy.kind, remedy)
     known = KNOWN.get(cast(Any, model.base).config.model_type)
     names = strategy.targets or known
     if names is None:

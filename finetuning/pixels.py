@@ -83,6 +83,10 @@ class ImageRows:
         """What each row costs, in tokens, (rows,)."""
         return np.full(len(self), TOKENS_AN_IMAGE)
 
+    def take(self, chosen: np.ndarray) -> ImageRows:
+        """Some of the rows, in the order in which they are named."""
+        return replace(self, pixels=self.pixels[chosen], labels=self.labels[chosen])
+
     def collate(self, chosen: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
         """The chosen images as they are: pixel_values, (batch, channels, side, side) uint8."""
         import torch

@@ -51,6 +51,9 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
 
+    def take(self, chosen: np.ndarray) -> Rows:
+        """Some of the rows, in the order in which they are named."""
+
     def collate(self, chosen: Sequence[int] | np.ndarray) -> dict[str, Tensor]:
         """What the model is called with for the chosen rows, as they are."""
 

@@ -47,20 +47,21 @@ def carry_out(
         encoded: The encode stage's files; the test split's is not opened.
         classes: Number of labels.
         longest: The longest row in tokens.
-        pipeline: Its model, strategy and training are read; training.seed draws the rows too.
+        pipeline: Its problem, model, strategy and training are read; its seed draws the rows too.
         size: Number of training rows; all of them stay in their order, as in a run.
         folder: Where the predictions go.
 
     Returns:
-        trained (parameters), seconds (model, training and its validation), memory (bytes), epochs.
+        trained (parameters), seconds (model, training and its validation), memory (bytes), history.
     """
     from finetuning.adaptation import adapt
-    from finetuning.batching import load_rows
     from finetuning.devices import choose_device
     from finetuning.probing import compute_logits
+    from finetuning.problem import find_problem
 
+    encoding = find_problem(pipeline.problem).encoding
     rows, validation = (
-        load_rows(encoded / f"{split}.safetensors") for split in ("train", "validation")
+        encoding.load_rows(encoded / f"{split}.safetensors") for split in ("train", "validation")
     )
     if size < len(rows):
         rows = rows.take(np.sort(order_nested(rows.labels, pipeline.training.seed)[:size]))
@@ -73,7 +74,7 @@ def carry_out(
         "trained": adapted.trained,
         "seconds": seconds,
         "memory": measure_peak(),
-        "epochs": [epoch.to_json() for epoch in adapted.result.history],
+        "history": [epoch.to_json() for epoch in adapted.result.history],
     }
 
 

@@ -18,12 +18,12 @@ import numpy as np
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from finetuning.batching import load_rows
 from finetuning.comparison_page import render_comparison
 from finetuning.comparisons import Trial, choose, describe_choice, find_crossing, measure, summarise
 from finetuning.digests import digest_value, write_atomically
 from finetuning.errors import TunesmithError
 from finetuning.lineage import find_asker
+from finetuning.problem import find_problem
 from finetuning.trials import PREDICTIONS, carry_out
 from tasks.evaluation import EVALUATION
 from tasks.planning import Work, describe_trial
@@ -98,21 +98,26 @@ def _isolate(work: Work, task: Task, folder: Path) -> dict[str, Any]:
 
 
 def _read_trial(work: Work, task: Task, entry: Entry) -> Trial:
-    encoded = fetch(work, "encode")
-    labels = load_rows(encoded.folder / "validation.safetensors").labels
+    labels, classes = read_validation(work)
     predictions = np.load(entry.folder / PREDICTIONS, allow_pickle=False)
-    score = measure(work.pipeline.gate.metric, labels, predictions, len(encoded.facts["labels"]))
+    score = measure(work.pipeline.gate.metric, labels, predictions, classes)
     facts = entry.facts
     strategy, seed = task.pipeline.strategy.kind, task.pipeline.training.seed
     figures = (facts["trained"], facts["seconds"], facts["memory"])
     return Trial(strategy, task.size, seed, score, *figures)
 
 
+def read_validation(work: Work) -> tuple[np.ndarray, int]:
+    """The validation rows' class numbers, (rows,), and the number of classes."""
+    encoded, encoding = fetch(work, "encode"), find_problem(work.pipeline.problem).encoding
+    rows = encoding.load_rows(encoded.folder / "validation.safetensors")
+    return rows.labels, len(encoded.facts["labels"])
+
+
 @stage("judge trials")
 def judge_trials(work: Work, tried: Sequence[Tried]) -> dict[str, Any]:
     """Which strategy the data deserves, from which size scratch would pay, and how sure that is."""
-    encoded = fetch(work, "encode")
-    labels = load_rows(encoded.folder / "validation.safetensors").labels
+    labels, classes = read_validation(work)
     trials = [one.trial for one in tried]
     largest = max(trial.size for trial in trials)
     predictions = {
@@ -123,7 +128,7 @@ def judge_trials(work: Work, tried: Sequence[Tried]) -> dict[str, Any]:
         if one.trial.size == largest
     }
     metric, training = work.pipeline.gate.metric, work.pipeline.training
-    choice = choose(trials, predictions, labels, metric, len(encoded.facts["labels"]))
+    choice = choose(trials, predictions, labels, metric, classes)
     cells = summarise(trials)
     return {
         "pipeline": work.pipeline.name,

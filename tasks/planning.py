@@ -148,11 +148,12 @@ def describe_trial(work: Work, pipeline: Pipeline, size: int) -> dict[str, Any]:
         pipeline: The pipeline with the trial's strategy and seed.
         size: Number of training rows.
     """
-    config = pipeline.model_dump(mode="json")
+    config, parts = pipeline.model_dump(mode="json"), find_problem(pipeline.problem).parts
+    own = (parts[part] for part in _PARTS["train"])
     return {
         "config": {key: _look_up(config, key) for key in _CONFIG["train"]},
         "size": size,
-        "code": dict(_read_code("finetuning.trials")),
+        "code": dict(_read_code("finetuning.trials", *own)),
         "libraries": {library: _read_version(library) for library in _LIBRARIES["train"]},
         "upstream": {"encode": work.plans["encode"].key},
         "base model": {"content": work.base.digest},

@@ -25,7 +25,7 @@ def first(project):
 
 @pytest.mark.slow
 def test_comparison_says_which_strategy(project, first):
-    """Every strategy, size and seed was tried, the winner alone scored on test, the page written."""
+    """Every strategy, size and seed was tried, and the winner alone was scored on test."""
     assert first["status"] == "compared"
     tried = {(one["strategy"], one["size"], one["seed"]) for one in first["trials"]}
     assert tried == {

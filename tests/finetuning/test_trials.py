@@ -49,4 +49,4 @@ def test_a_trial_leaves_predictions_and_figures(kind, bert_folder, tmp_path):
     assert facts["trained"] == 66 + adapters if kind == "lora" else facts["trained"] >= 66
     assert facts["seconds"] > 0
     assert facts["memory"] > 50 * 2**20
-    assert len(facts["epochs"]) == 1
+    assert len(facts["history"]) == 1
