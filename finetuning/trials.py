@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from finetuning.errors import TunesmithError
+
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
     from finetuning.config import Pipeline
 
 PREDICTIONS = "validation.npy"
@@ -76,6 +82,23 @@ def carry_out(
         "memory": measure_peak(),
         "history": [epoch.to_json() for epoch in adapted.result.history],
     }
+
+
+def report(sender: Connection, *inputs: Any) -> None:
+    """Carry a trial out as a process's only work, and send its facts, or what went wrong.
+
+    Args:
+        sender: Where they go.
+        inputs: What `carry_out` takes.
+    """
+    # An interrupt is the parent's to answer: it ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        sender.send(carry_out(*inputs))
+    except (TunesmithError, FloatingPointError, MemoryError) as error:
+        sender.send(error)
+    except Exception as error:  # not every exception can be sent
+        sender.send(RuntimeError("".join(traceback.format_exception(error))))
 
 
 def measure_peak() -> int:

@@ -13,7 +13,7 @@ from finetuning.variants import choose_sizes, vary
 from flows.environment import hush_libraries
 from flows.preparation import hold_pipeline, need_work
 from tasks.checking import validate
-from tasks.comparing import Task, judge_trials, record_comparison, try_strategy
+from tasks.comparing import Contender, judge_trials, record_comparison, try_strategy
 from tasks.encoding import encode
 from tasks.evaluation import evaluate
 from tasks.planning import plan
@@ -51,7 +51,7 @@ def compare(
         encode(work)
         counts = choose_sizes(sizes, fetch(work, "encode").facts["rows"]["train"])
         variants = vary(work.pipeline, strategies, seeds)
-        tried = [try_strategy(work, Task(one, size)) for size in counts for one in variants]
+        tried = [try_strategy(work, Contender(one, size)) for size in counts for one in variants]
         judged = judge_trials(work, tried)
         chosen = next(one for one in variants if one.strategy.kind == judged["choice"]["strategy"])
         winner = plan(root, chosen, work.data, work.base)

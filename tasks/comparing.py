@@ -6,8 +6,6 @@ import json
 import multiprocessing
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -24,7 +22,7 @@ from finetuning.digests import digest_value, write_atomically
 from finetuning.errors import TunesmithError
 from finetuning.lineage import find_asker
 from finetuning.problem import find_problem
-from finetuning.trials import PREDICTIONS, carry_out
+from finetuning.trials import PREDICTIONS, report
 from tasks.evaluation import EVALUATION
 from tasks.planning import Work, describe_trial
 from tasks.registry import TAG, connect, find_experiment
@@ -35,12 +33,13 @@ if TYPE_CHECKING:
     from finetuning.store import Entry
 
 PAGE, RESULT = "comparison.html", "comparison.json"
-PRELOADED = ["numpy", "torch", "transformers", "accelerate", "finetuning.trials"]
+# What a trial would otherwise import within the time that it is measured by.
+PRELOADED = ["finetuning.adaptation", "finetuning.trials", "transformers", "accelerate", "peft"]
 
 
 @dataclass(frozen=True)
-class Task:
-    """One trial that is to be made: a pipeline whose strategy and seed are the trial's."""
+class Contender:
+    """What a trial tries: a pipeline whose strategy and seed are the trial's, and a size."""
 
     pipeline: Pipeline
     size: int
@@ -62,20 +61,20 @@ class Tried:
 
 
 @stage("trial")
-def try_strategy(work: Work, task: Task) -> Tried:
+def try_strategy(work: Work, contender: Contender) -> Tried:
     """Carry one trial out in a process of its own, or take what it left before."""
-    components = describe_trial(work, task.pipeline, task.size)
+    components = describe_trial(work, contender.pipeline, contender.size)
     key = digest_value(components)
     entry = work.store.find("trial", key)
     status = "ran" if entry is None else "cached"
     if entry is None:
-        entry = work.store.keep("trial", key, partial(_isolate, work, task), components)
-    tried = Tried(_read_trial(work, task, entry), key, status)
-    get_run_logger().info("%s: %s, %.4f", task.name, status, tried.trial.score)
+        entry = work.store.keep("trial", key, partial(_isolate, work, contender), components)
+    tried = Tried(_read_trial(work, contender, entry), key, status)
+    get_run_logger().info("%s: %s, %.4f", contender.name, status, tried.trial.score)
     return tried
 
 
-def _isolate(work: Work, task: Task, folder: Path) -> dict[str, Any]:
+def _isolate(work: Work, contender: Contender, folder: Path) -> dict[str, Any]:
     """Run a trial in a fresh process, so that its peak memory is its own.
 
     The processes are forked from a server that has only imported libraries, where the system can.
@@ -86,25 +85,38 @@ def _isolate(work: Work, task: Task, folder: Path) -> dict[str, Any]:
         context.set_forkserver_preload(PRELOADED)
     encoded = fetch(work, "encode")
     classes, longest = len(encoded.facts["labels"]), encoded.facts["longest"]
-    inputs = (work.base.folder, encoded.folder, classes, longest, task.pipeline, task.size, folder)
-    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
-        try:
-            return pool.submit(carry_out, *inputs).result()
-        except BrokenProcessPool:
-            said = "its process was ended from outside, perhaps for want of memory"
-            raise TunesmithError(f"{task.name}: {said}") from None
-        except FloatingPointError as error:
-            raise TunesmithError(f"{task.name}: {error}") from None
+    inputs = (
+        work.base.folder, encoded.folder, classes, longest, contender.pipeline, contender.size,
+        folder,
+    )  # fmt: skip
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=report, args=(sender, *inputs), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        answer = receiver.recv()
+    except EOFError:
+        said = "its process was ended from outside, perhaps for want of memory"
+        raise TunesmithError(f"{contender.name}: {said}") from None
+    finally:
+        # Whoever interrupts the comparison does not wait for the trial.
+        process.terminate()
+        process.join()
+    if isinstance(answer, FloatingPointError):
+        raise TunesmithError(f"{contender.name}: {answer}")
+    if isinstance(answer, Exception):
+        raise answer
+    return dict(answer)
 
 
-def _read_trial(work: Work, task: Task, entry: Entry) -> Trial:
+def _read_trial(work: Work, contender: Contender, entry: Entry) -> Trial:
     labels, classes = read_validation(work)
     predictions = np.load(entry.folder / PREDICTIONS, allow_pickle=False)
     score = measure(work.pipeline.gate.metric, labels, predictions, classes)
     facts = entry.facts
-    strategy, seed = task.pipeline.strategy.kind, task.pipeline.training.seed
+    strategy, seed = contender.pipeline.strategy.kind, contender.pipeline.training.seed
     figures = (facts["trained"], facts["seconds"], facts["memory"])
-    return Trial(strategy, task.size, seed, score, *figures)
+    return Trial(strategy, contender.size, seed, score, *figures)
 
 
 def read_validation(work: Work) -> tuple[np.ndarray, int]:
@@ -190,15 +202,18 @@ def _log(work: Work, digest: str, tried: Sequence[Tried], result: dict[str, Any]
     experiment = find_experiment(client, work.root, work.pipeline.name)
     parent = _open_run(client, experiment, f"compare-{digest[:8]}", digest, {})
     moment = int(time.time() * 1000)
+    names = {
+        "score": f"validation/{result['metric']}",
+        "trained": "trained_parameters",
+        "seconds": "seconds",
+        "memory": "peak_memory_bytes",
+    }
     for one in tried:
         trial, tags = asdict(one.trial), {"mlflow.parentRunId": parent}
-        name = f"{one.trial.strategy}-{one.trial.size}-{one.trial.seed}"
-        run = _open_run(client, experiment, name, f"{digest}-{one.key}", tags)
+        title = f"{one.trial.strategy}-{one.trial.size}-{one.trial.seed}"
+        run = _open_run(client, experiment, title, f"{digest}-{one.key}", tags)
         if client.get_run(run).info.status != "FINISHED":
-            metrics = [
-                Metric(key, float(trial[key]), moment, 0)
-                for key in ("score", "trained", "seconds", "memory")
-            ]
+            metrics = [Metric(name, float(trial[key]), moment, 0) for key, name in names.items()]
             params = [Param(key, str(trial[key])) for key in ("strategy", "size", "seed")]
             client.log_batch(run, metrics=metrics, params=params)
             client.set_terminated(run, "FINISHED")

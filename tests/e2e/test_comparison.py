@@ -71,7 +71,7 @@ def test_nested_runs_in_mlflow(project, first):
     for one in below:
         own = one.data.params
         key = (own["strategy"], own["size"], own["seed"])
-        assert one.data.metrics["score"] == pytest.approx(scores[key])
+        assert one.data.metrics["validation/accuracy"] == pytest.approx(scores[key])
     files = {file.path for file in client.list_artifacts(first["run_id"])}
     assert files == {"comparison.html", "comparison.json"}
 
