@@ -80,7 +80,7 @@ def _isolate(work: Work, contender: Contender, folder: Path) -> dict[str, Any]:
     The processes are forked from a server that has only imported libraries, where the system can.
     """
     methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if "forkserver" in methods:
         context.set_forkserver_preload(PRELOADED)
     encoded = fetch(work, "encode")

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from finetuning.errors import Fault, InputError
-from flows.cli import answer
+from flows.answering import answer
 
 
 def end(error, capsys, as_json=False):
