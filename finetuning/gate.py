@@ -15,16 +15,16 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from finetuning.comparison import compare
+from finetuning.pairing import compare
 from finetuning.slices import judge_slices
 from finetuning.verdicts import Evidence, SliceVerdict, Verdict, write_paired
 
 if TYPE_CHECKING:
     import pandas
 
-    from finetuning.comparison import Paired
     from finetuning.config import Gate
     from finetuning.measures import Measure
+    from finetuning.pairing import Paired
 
 TOLERANCE = 1e-5  # how far an answer of the loaded model may be from the logged one
 STEADY = 0.98  # from one later challenger to the next, the evenly spent part of alpha

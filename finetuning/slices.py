@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetuning.comparison import compare, weigh_fall
+from finetuning.pairing import compare, weigh_fall
 from finetuning.predictions import NOTHING
 from finetuning.statistics import adjust_holm
 from finetuning.verdicts import Evidence, SliceVerdict

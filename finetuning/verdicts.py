@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas
 
     from finetuning.behaviour import BehaviourResult
-    from finetuning.comparison import Paired
+    from finetuning.pairing import Paired
     from finetuning.predictions import Slices
 
 

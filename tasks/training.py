@@ -101,8 +101,10 @@ def keep_features(
     key = f"{work.plans['features'].key}-{device.kind}-{device.precision}"
 
     def make(folder: Path) -> dict[str, Any]:
+        # With the same attention as in training: whoever comes first, the bits are the same.
+        longest = fetch(work, "encode").facts["longest"]
         modelling = find_problem(work.pipeline.problem).modelling
-        base = model or modelling.build(work.base.folder, classes=2, seed=0)
+        base = model or modelling.build(work.base.folder, classes=2, seed=0, longest=longest)
         save_file(
             {
                 split: compute_features(base, rows, device, f"features of {split}")

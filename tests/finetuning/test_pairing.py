@@ -5,8 +5,8 @@ import pandas
 import pytest
 from scipy.stats import binomtest, norm
 
-from finetuning.comparison import BOOTSTRAP, MCNEMAR, compare, weigh_fall
 from finetuning.measures import find_measure
+from finetuning.pairing import BOOTSTRAP, MCNEMAR, compare, weigh_fall
 from finetuning.statistics import compare_accuracy
 
 ACCURACY = find_measure("accuracy")
