@@ -22,6 +22,8 @@ LIBRARIES = (
     "transformers",
     "tokenizers",
     "accelerate",
+    "peft",
+    "pillow",
     "safetensors",
     "numpy",
     "pandas",

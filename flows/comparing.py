@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from finetuning.errors import InputError
+from finetuning.errors import InputError, wrong
 from finetuning.pipelines import find_pipeline, load_pipeline
 from finetuning.variants import check_sizes, check_strategies, vary
 from flows.environment import prepare_environment
@@ -41,8 +41,12 @@ def compare_strategies(
     kinds, counts = _part(strategies), _part(sizes)
     if faults := check_strategies(kinds) + check_sizes(counts):
         raise InputError(faults)
-    vary(load_pipeline(find_pipeline(root, name), overrides), kinds, seeds)
-    check_tables(need_work(root, name, overrides))
+    variants = vary(load_pipeline(find_pipeline(root, name), overrides), kinds, seeds)
+    work = need_work(root, name, overrides)
+    if not work.base.has_weights and any(one.strategy.reads_weights for one in variants):
+        remedy = f"{work.base.name} has no weights: only scratch can begin with it."
+        raise wrong("--strategies", strategies, remedy)
+    check_tables(work)
     from flows.server import reach_server, reach_tracking
 
     reach_tracking(root)

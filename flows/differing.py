@@ -128,7 +128,9 @@ def read_side(root: Path, reference: str) -> Side:
         data = Data.model_validate(record["config"]["data"])
         rows, why = find_rows(root, record, data)
     except ValidationError:
-        return Side(name, record, None, f"the rows of {name}: its config is of another time")
+        return Side(
+            name, record, None, f"the rows of {name}: its config is of another time", evidence
+        )
     except InputError as error:
         return Side(name, record, None, f"the rows of {name} cannot be had: {error}", evidence)
     return Side(

@@ -31,7 +31,7 @@ from flows.machine import (
 )
 from tasks.base_models import resolve_base
 from tasks.data_state import ADD, DATA, POINTER
-from tasks.registry import DATABASE, PRESENT, find_tracking_uri
+from tasks.registry import DATABASE, PRESENT, SQLITE, find_tracking_uri
 from tasks.repository import read_commit
 from tasks.versioning import folder_version, hash_everything, locate, read_pointer, resolve
 
@@ -172,11 +172,11 @@ def _check_data(root: Path) -> Iterator[Check]:
 
 def _check_mlflow(root: Path) -> Iterator[Check]:
     uri = find_tracking_uri(root)
-    if not uri.startswith("sqlite:///"):
+    if not uri.startswith(SQLITE):
         # What stands before an @ may be a password.
         yield say("mlflow", "ok", f"MLFLOW_TRACKING_URI is set: {uri.rpartition('@')[2]}")
         return
-    path = Path(uri.removeprefix("sqlite:///"))
+    path = Path(uri.removeprefix(SQLITE))
     if not path.is_file():
         yield say("mlflow", "ok", f"no database yet: the first run makes {DATABASE}")
         return

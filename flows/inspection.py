@@ -19,11 +19,13 @@ from tasks.planning import explain, plan, recall
 from tasks.registry import (
     SQLITE,
     TAG,
+    VERSIONS,
     connect_quietly,
     explain_silence,
     fetch_json,
     find_tracking_uri,
     find_version,
+    is_current,
     reach,
 )
 from tasks.versioning import locate, resolve
@@ -95,10 +97,13 @@ def compare_work(root: Path, name: str, versions: list[Version]) -> tuple[str, s
         return "unknown", f"the base model {pipeline.model.base} is not at hand here"
     work = plan(root, pipeline, resolve(root, pipeline.data.path), base)
     key = work.plans["register"].key
-    if any(version.digest == key for version in versions):
-        return "up to date", "nothing changed"
     kept = work.store.find("register", key, verify=False)
-    if kept is not None and not kept.facts["gate"]["promote"]:
+    current = kept is None or is_current(root, name, kept.facts)
+    if any(version.digest == key for version in versions):
+        if current:
+            return "up to date", "nothing changed"
+        return "changed", "the champion is another one since, or files are gone: it is judged again"
+    if kept is not None and current and not kept.facts["gate"]["promote"]:
         return "refused", "; ".join(kept.facts["gate"]["reasons"])
     newest = max(versions, key=lambda version: version.number, default=None)
     if newest is None:
@@ -172,10 +177,7 @@ def _read_database(database: sqlite3.Connection) -> dict[str, list[Version]]:
     ask = database.execute
     scores = dict(ask("select run_uuid, value from latest_metrics where key = ?", (SCORE,)))
     found: dict[str, dict[int, Version]] = {}
-    query = (
-        "select name, version, creation_time, run_id from model_versions where current_stage <> ?"
-    )
-    for name, number, made, run_id in ask(query, ("Deleted_Internal",)):
+    for name, number, made, run_id in ask(VERSIONS):
         version = Version(number, _tell_time(made), run_id or "", accuracy=scores.get(run_id))
         found.setdefault(name, {})[number] = version
     query = "select name, version, alias from registered_model_aliases order by alias"

@@ -11,7 +11,7 @@ from finetuning.errors import wrong
 from finetuning.sources import BaseModel, Parent, find_base
 from tasks.planning import STATE
 from tasks.registered_models import find_registered_model, is_reference, split_alias
-from tasks.registry import CHALLENGER, CHAMPION
+from tasks.registry import CHALLENGER, CHAMPION, PREVIOUS
 
 if TYPE_CHECKING:
     from finetuning.config import Pipeline
@@ -49,8 +49,9 @@ def resolve_base(root: Path, pipeline: Pipeline, fetch: bool = False) -> BaseMod
 def _refuse_circle(pipeline: Pipeline) -> None:
     """A run must not move what it begins with: no run would ever find that nothing changed."""
     name, alias = split_alias(pipeline.model.base)
-    moved = CHAMPION if pipeline.gate.promote == "auto" else CHALLENGER
-    if name == pipeline.name and alias == moved:
+    automatic = pipeline.gate.promote == "auto"
+    moved = {CHALLENGER, CHAMPION, PREVIOUS} if automatic else {CHALLENGER}
+    if name == pipeline.name and alias in moved:
         remedy = (
             f"Each run of {name} moves that alias and would begin with its own last model, again "
             f"and again. Name a version: models:/{name}/VERSION."

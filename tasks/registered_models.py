@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 import tempfile
 import uuid
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
-from finetuning.errors import Fault, InputError, TunesmithError, wrong
+from finetuning.errors import Fault, InputError, wrong
 from finetuning.lineage import digest_weights
 from tasks.planning import STATE
-from tasks.registry import PRESENT, SQLITE, connect, find_tracking_uri, find_version
+from tasks.registry import (
+    PRESENT,
+    SQLITE,
+    ask_database,
+    connect,
+    explain_silence,
+    find_local_folder,
+    find_tracking_uri,
+    find_version,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -89,16 +95,11 @@ def find_registered_model(root: Path, base: str, fetch: bool = True) -> Register
     """
     name, alias = split_alias(base)
     uri = find_tracking_uri(root)
-    path = Path(uri.removeprefix(SQLITE))
-    if uri.startswith(SQLITE) and not path.is_file():
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
         raise wrong("model.base", base, "Nothing is registered yet: `tunesmith run` does it.")
-    found = _ask_database(path, name, alias, base) if uri.startswith(SQLITE) else None
-    version, place = found or _ask_registry(root, base)
-    parts = urlsplit(place)
-    if parts.scheme in ("", "file"):
-        folder: Path | None = Path(unquote(parts.path) if parts.scheme else place) / INSIDE
-    else:
-        folder = _download(root, name, version, place, fetch)
+    version, place = _ask_database(root, name, alias, base) or _ask_registry(root, base)
+    local = find_local_folder(place)
+    folder = local / INSIDE if local else _download(root, name, version, place, fetch)
     if folder is None:
         return None
     if not folder.is_dir():
@@ -107,23 +108,19 @@ def find_registered_model(root: Path, base: str, fetch: bool = True) -> Register
     return RegisteredModel(name, version, folder)
 
 
-def _ask_database(path: Path, name: str, alias: str | None, base: str) -> tuple[str, str] | None:
+def _ask_database(root: Path, name: str, alias: str | None, base: str) -> tuple[str, str] | None:
     query = f"select version, storage_location from model_versions where {PRESENT} and name = ?"
     if alias is None:
         query += " and version = ?"
-        values: tuple[Any, ...] = (name, int(base.rpartition("/")[2]))
+        values: tuple[str | int, ...] = (name, int(base.rpartition("/")[2]))
     else:
         query += (
             " and version = (select version from registered_model_aliases"
             " where name = ? and alias = ?)"
         )
         values = (name, name, alias)
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
-            row = database.execute(query, values).fetchone()
-    except (sqlite3.DatabaseError, OverflowError):
-        return None  # another version of MLflow keeps its tables otherwise: ask MLflow itself
-    return (str(row[0]), str(row[1])) if row and row[1] else None
+    rows = ask_database(root, query, values)
+    return (str(rows[0][0]), str(rows[0][1])) if rows and rows[0][1] else None
 
 
 def _ask_registry(root: Path, base: str) -> tuple[str, str]:
@@ -137,8 +134,7 @@ def _ask_registry(root: Path, base: str) -> tuple[str, str]:
         faults = [Fault("model.base", fault.found, fault.remedy) for fault in error.faults]
         raise InputError(faults) from None
     except MlflowException as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise TunesmithError(f"the registry does not answer for {base}: {reason}") from None
+        raise explain_silence(find_tracking_uri(root), error) from None
     return str(version.version), str(place)
 
 

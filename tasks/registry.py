@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from finetuning.errors import TunesmithError, wrong
 
@@ -31,8 +32,14 @@ VERSIONS = f"select name, version, creation_time, run_id from model_versions whe
 
 
 def find_tracking_uri(root: Path) -> str:
-    """MLFLOW_TRACKING_URI where it is set, else the SQLite database under mlruns/."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{root / DATABASE}"
+    """MLFLOW_TRACKING_URI where it is set, else the SQLite database under mlruns/.
+
+    A database's path is absolute: the processes that are started elsewhere must find the same one.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{root / DATABASE}"
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
+    return uri
 
 
 def connect(root: Path) -> MlflowClient:
@@ -101,14 +108,16 @@ def find_experiment(client: MlflowClient, root: Path, name: str) -> str:
 
 def has_version(root: Path, name: str, version: str) -> bool:
     """Whether a model version is still registered and its files are there."""
-    rows = _ask_database(
+    rows = ask_database(
         root,
         f"select storage_location from model_versions where name = ? and version = ? and {PRESENT}",
         (name, int(version)),
     )
-    if rows is not None:
-        folder = str(rows[0][0] or "") if rows else ""
-        return bool(rows) and (Path(_strip_scheme(folder)) / "MLmodel").is_file()
+    if rows == []:
+        return False
+    folder = find_local_folder(str(rows[0][0])) if rows and rows[0][0] else None
+    if folder is not None:
+        return (folder / "MLmodel").is_file()
     from mlflow.exceptions import MlflowException
 
     client = connect(root)
@@ -141,7 +150,7 @@ def is_current(root: Path, name: str, facts: Mapping[str, Any]) -> bool:
 
 def read_champion(root: Path, name: str) -> str | None:
     """The version that bears the alias champion, or None."""
-    rows = _ask_database(
+    rows = ask_database(
         root,
         "select version from registered_model_aliases where name = ? and alias = ?",
         (name, CHAMPION),
@@ -152,7 +161,7 @@ def read_champion(root: Path, name: str) -> str | None:
     return None if found is None else str(found.version)
 
 
-def _ask_database(
+def ask_database(
     root: Path, query: str, values: tuple[str | int, ...]
 ) -> list[tuple[Any, ...]] | None:
     """Rows of a local database; None where the registry is not one, or it does not answer.
@@ -168,12 +177,16 @@ def _ask_database(
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
             return database.execute(query, values).fetchall()
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, OverflowError):
+        return None  # another version of MLflow keeps its tables otherwise: ask MLflow itself
+
+
+def find_local_folder(place: str) -> Path | None:
+    """The folder that a file address or a path means; None for a place elsewhere."""
+    parts = urlsplit(place)
+    if parts.scheme not in ("", "file"):
         return None
-
-
-def _strip_scheme(place: str) -> str:
-    return place.removeprefix("file://")
+    return Path(unquote(parts.path) if parts.scheme else place)
 
 
 def has_files(client: MlflowClient, version: Any) -> bool:

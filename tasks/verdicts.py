@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import RefusedError
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 VERDICT = f"{TAG}.verdict"
+JUDGEMENT = f"{TAG}.judgement"
 VERDICT_FILE = "verdict.json"
 # What the history keeps of a verdict; the whole stays with the version's run.
 KEPT = (
@@ -29,8 +31,22 @@ def read_verdict(client: MlflowClient, version: Any) -> dict[str, Any] | None:
     told = {"passed": True, "refused": False}.get(tag)
     verdict = _fetch_verdict(client, version.run_id) if version.run_id else None
     if verdict is None:
-        return None if told is None else {"promote": told, "reasons": [f"{VERDICT}: {tag}"]}
+        return None if told is None else _recall_judgement(version, told)
     return verdict | {"promote": verdict.get("promote") is True and told is not False}
+
+
+def _recall_judgement(version: Any, told: bool) -> dict[str, Any] | None:
+    """What the version's tags tell of a verdict whose file is gone; None where that is too little.
+
+    Without the champion that it was held against, a verdict that passed allows nothing.
+    """
+    try:
+        judgement = json.loads(version.tags[JUDGEMENT])
+    except (KeyError, ValueError):
+        judgement = {}
+    if told and "champion" not in judgement:
+        return None
+    return {**judgement, "promote": told, "reasons": [f"{VERDICT}: {version.tags[VERDICT]}"]}
 
 
 def _fetch_verdict(client: MlflowClient, run_id: str) -> dict[str, Any] | None:
