@@ -20,11 +20,11 @@ TFIDF_STRENGTHS = (1.0, 10.0)  # inverse penalties; the validation split chooses
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline's predictions on the test rows: class numbers, (rows,)."""
+    """A baseline's answers to the test rows, in the columns that `Scoring.mark` reads."""
 
     name: str
     description: str
-    predictions: np.ndarray
+    answers: pandas.DataFrame
 
 
 def predict_majority(train_labels: np.ndarray, rows: int) -> Baseline:

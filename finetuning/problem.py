@@ -10,17 +10,18 @@ what shows that nothing changed imports none.
     encoding     encode, train, evaluate,    a table's rows as arrays, and those as batches
                  the served model
     modelling    train, evaluate, served     base and head, and their files
+    scoring      train, evaluate, register,  the loss of a batch, merit on validation, answers, and
+                 the served model            the prediction table that metrics are computed from
     comparing    evaluate                    what the same rows give without any base model
 
-What follows from having labels is shared: the loss, the linear probe, the metrics, the gate. A
-problem without labels (question answering, language modelling) will bring a part `scoring` for
-them: the loss of a batch, merit on validation, metrics and prediction table on test.
+What follows from a prediction table is shared: metrics (`finetuning.measures`), intervals, slices,
+the gate, the report.
 """
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 if TYPE_CHECKING:
@@ -33,17 +34,51 @@ if TYPE_CHECKING:
 
     from finetuning.baselines import Baseline
     from finetuning.config import Columns, Data, Training
+    from finetuning.devices import Device
     from finetuning.expectations import ExpectationSpec
 
-Part = Literal["reading", "checking", "encoding", "modelling", "comparing"]
+Part = Literal["reading", "checking", "encoding", "modelling", "scoring", "comparing"]
+# fitted: a fresh linear head over one vector a row, which a fit to convergence finds. fresh: a head
+# that only training finds. pretrained: the base model brings its head.
+Head = Literal["fitted", "fresh", "pretrained"]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What validation rows showed after an epoch.
+
+    loss: mean, in nats. accuracy: share of right answers: rows, tokens or spans. merit: what the
+    best epoch has most of.
+    """
+
+    loss: float
+    accuracy: float
+    merit: float
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What a model answered to the test rows, and what only this problem's report shows.
+
+    answers: a row a test row, the columns that a served model answers with. metrics: beside those
+    that the prediction table gives. details: fields of `reports.Report` by name, as JSON.
+    """
+
+    answers: pandas.DataFrame
+    metrics: Mapping[str, float]
+    details: Mapping[str, Any]
 
 
 class Rows(Protocol):
-    """Encoded rows of one split."""
+    """Encoded rows of one split: what batches are made of.
+
+    An encoded row may be less or more than a row of the table: a window of a long context, a block
+    of several texts.
+    """
 
     @property
     def labels(self) -> np.ndarray:
-        """Class numbers, (rows,) int64; -1 where unknown."""
+        """Class numbers, (rows,) int64; -1 where unknown, or where the problem has no classes."""
 
     @property
     def lengths(self) -> np.ndarray:
@@ -62,8 +97,9 @@ class Rows(Protocol):
     ) -> tuple[dict[str, Tensor], Tensor]:
         """A training batch, changed at random where that is asked for, and its targets.
 
-        Whatever is drawn comes from torch's generator. Targets are class numbers, (batch,) int64,
-        or each class's share, (batch, classes).
+        Whatever is drawn comes from torch's generator. Targets are what `Scoring.compute_loss` of
+        the same problem takes: class numbers, (batch,) int64, or each class's share, (batch,
+        classes), for one.
         """
 
 
@@ -98,8 +134,18 @@ class Checking(Protocol):
 class Encoder(Protocol):
     """A model's way from a table's rows to arrays."""
 
-    def encode(self, rows: pandas.DataFrame, labels: np.ndarray, title: str = ...) -> Rows:
-        """Encode rows that are usable; `labels` are their class numbers, (rows,) int64."""
+    def encode(
+        self, rows: pandas.DataFrame, labels: np.ndarray, title: str = ..., learning: bool = ...
+    ) -> Rows:
+        """Encode rows that are usable.
+
+        Args:
+            rows: Rows of the table.
+            labels: Their class numbers, (rows,) int64; -1 where the problem has no classes.
+            title: What the progress bar says.
+            learning: Whether they are trained on, and so may be cut and packed as that likes best;
+                else they are to be answered, each by itself. Served rows have no target columns.
+        """
 
     def save(self, folder: Path) -> None:
         """Write what `open_encoder` needs to encode in the same way."""
@@ -135,7 +181,12 @@ class Encoding(Protocol):
 
 
 class Modelling(Protocol):
-    """The part that knows the model; it has `base`, `head`, `dropout` and `features`."""
+    """The part that knows the model.
+
+    A model has `base` (of transformers, or like one) and `head` (a module; its parameters are the
+    highest layer group). Called with a collated batch it gives what `Scoring.compute_loss` takes.
+    Where the problem's head is fitted, `features` gives one vector a row.
+    """
 
     def build(
         self,
@@ -146,13 +197,71 @@ class Modelling(Protocol):
         scratch: bool = False,
         longest: int | None = None,
     ) -> Any:
-        """A classifier over a base model's weights, or over fresh ones of the same shape."""
+        """The model over a base model's weights, or over fresh ones of the same shape."""
 
     def save(self, model: Any, folder: Path, labels: tuple[str, ...], max_length: int) -> None:
         """Write the model."""
 
     def load(self, folder: Path) -> tuple[Any, dict[str, Any]]:
         """The model in evaluation mode, and its description with its labels."""
+
+
+class Scoring(Protocol):
+    """The part that knows what is learned, what is answered, and what answers are worth."""
+
+    def weigh(self, targets: Tensor) -> int:
+        """What a batch counts for in a mean over batches: its rows, or its tokens."""
+
+    def compute_loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+        """The batch's mean loss in nats, fp32, a scalar."""
+
+    def count_right(self, outputs: Tensor, targets: Tensor) -> int:
+        """How many of `weigh` were right."""
+
+    def check(self, model: Any, rows: Any, device: Device, title: str) -> Checked:
+        """What validation rows show; nothing but the rows is known of them here."""
+
+    def answer(
+        self,
+        model: Any,
+        description: Mapping[str, Any],
+        rows: Any,
+        inputs: pandas.DataFrame,
+        columns: Columns,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> pandas.DataFrame:
+        """What a served model answers, a row an input row, in their order, computed in fp32.
+
+        Args:
+            model: In evaluation mode.
+            description: As `Modelling.load` gives it.
+            rows: The encoded inputs, `learning` off.
+            inputs: The table's rows.
+            columns: The pipeline file's `data.columns`.
+            parameters: What a caller may set, see `Problem.parameters`.
+        """
+
+    def examine(
+        self,
+        model: Any,
+        description: Mapping[str, Any],
+        rows: Any,
+        tested: pandas.DataFrame,
+        columns: Columns,
+    ) -> Examined:
+        """What `answer` gives for test rows, and what the report shows of them."""
+
+    def mark(
+        self, answers: pandas.DataFrame, tested: pandas.DataFrame, columns: Columns
+    ) -> pandas.DataFrame:
+        """The prediction table's own columns, from answers to test rows in the same order.
+
+        Label and prediction as texts where there are any, and each number that a metric of the
+        problem reads; see `measures.find_measure`.
+        """
+
+    def find_worst(self, table: pandas.DataFrame, shown: str) -> list[dict[str, Any]]:
+        """The rows of a prediction table that went worst, as `reports.WorstError` by field."""
 
 
 class Comparing(Protocol):
@@ -163,8 +272,9 @@ class Comparing(Protocol):
         tables: Mapping[str, pandas.DataFrame],
         rows: Mapping[str, Any],
         columns: Columns,
-    ) -> Baseline:
-        """Fit on train, choose on validation, predict test; tables and rows are those splits'."""
+        labels: Sequence[str],
+    ) -> Sequence[Baseline]:
+        """Fit on train, choose on validation, answer test; tables and rows are those splits'."""
 
 
 @dataclass(frozen=True)
@@ -172,14 +282,27 @@ class Problem:
     """A problem's declaration.
 
     shown: the column's key whose value stands for a row in tables and pages. served: MLflow's type
-    of each input column. requires: packages that a served model needs beside the shared ones.
+    of each input column. answers: name and MLflow type of each column that a served model answers
+    with. requires: packages that a served model needs beside the shared ones. targets: keys of
+    data.columns that a served model is not given. parameters: what a caller of the served model may
+    set, with its default. judged: the parameters by which the gate asks it.
     """
 
     kind: str
     shown: str
     served: Literal["string", "binary"]
+    answers: Mapping[str, Literal["string", "double", "long"]]
     requires: tuple[str, ...]
     parts: Mapping[Part, str]
+    head: Head = "fitted"
+    targets: tuple[str, ...] = ("label",)
+    parameters: Mapping[str, float | int] = field(default_factory=dict)
+    judged: Mapping[str, float | int] = field(default_factory=dict)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether each row has one of a few labels."""
+        return "label" in self.targets
 
     @property
     def reading(self) -> Reading:
@@ -200,6 +323,11 @@ class Problem:
     def modelling(self) -> Modelling:
         """See `Modelling`."""
         return cast(Modelling, self._import("modelling"))
+
+    @property
+    def scoring(self) -> Scoring:
+        """See `Scoring`."""
+        return cast(Scoring, self._import("scoring"))
 
     @property
     def comparing(self) -> Comparing:
