@@ -14,12 +14,12 @@ from torch import Tensor
 from finetuning.adapters import FOLDER, attach_adapters, merge_adapters
 from finetuning.devices import Device, choose_determinism, choose_device
 from finetuning.history import Epoch
-from finetuning.models import Classifier, LayerGroup, layer_groups, save
+from finetuning.models import Classifier, LayerGroup, layer_groups
 from finetuning.prefixes import count_frozen_blocks, skip_blocks
-from finetuning.probing import compute_features, fit_probe
+from finetuning.probing import compute_features, fit_probe, install_probe
 from finetuning.problem import Rows, find_problem
 from finetuning.strategies import Table, begins_with_probe, tabulate
-from finetuning.training import Result, install_probe, train
+from finetuning.training import Result, train
 
 if TYPE_CHECKING:
     from finetuning.config import Pipeline
@@ -56,7 +56,7 @@ def adapt(
 
     Args:
         base: The base model's files.
-        classes: Number of labels.
+        classes: Number of labels; 0 where the problem has no classes.
         pipeline: Its problem, model, strategy and training are read.
         rows: Training rows.
         validation: Rows that choose the best epoch.
@@ -74,20 +74,22 @@ def adapt(
     model = problem.modelling.build(base, classes, settings.seed, dropout, scratch, longest)
     adapters = attach_adapters(model, strategy, settings.seed) if strategy.kind == "lora" else None
     groups = layer_groups(model)
-    table = tabulate(strategy, settings.epochs, len(groups))
+    table = tabulate(strategy, settings.epochs, len(groups), problem.head)
     with skip_blocks(model, count_frozen_blocks(table), (rows, validation), device, place) as (
         rows,
         validation,
     ):
         before: tuple[Epoch, ...] = ()
-        if begins_with_probe(strategy):
+        if problem.head == "fitted" and begins_with_probe(strategy):
             smoothing = settings.label_smoothing
             before = (_probe(model, rows, validation, device, smoothing, find_features),)
             if report is not None:
                 report(before[0])
         varied = problem.encoding.vary(rows, settings)
         result = (
-            train(model, table, varied, validation, settings, device, before, report)
+            train(
+                model, table, varied, validation, problem.scoring, settings, device, before, report
+            )
             if table
             else Result(before, 0, 0, 0.0)
         )
@@ -130,17 +132,18 @@ def count_trained(model: Classifier, groups: tuple[LayerGroup, ...], table: Tabl
 
 
 def save_adapted(
-    adapted: Adapted, folder: Path, labels: tuple[str, ...], max_length: int, base: str
+    adapted: Adapted, folder: Path, labels: tuple[str, ...], pipeline: Pipeline, base: str
 ) -> None:
     """Write the model whole; adapters are merged into it, and kept beside it.
 
     Args:
         adapted: The trained model; its adapters are gone afterwards.
         folder: Where it goes.
-        labels: The labels, in order.
-        max_length: Longest input, in tokens.
+        labels: The labels, in order; none where the problem has no classes.
+        pipeline: The pipeline that it was adapted for.
         base: Name of the base model.
     """
     if adapted.adapters is not None:
         merge_adapters(adapted.model, adapted.adapters, folder / FOLDER, base)
-    save(adapted.model, folder, labels, max_length)
+    modelling = find_problem(pipeline.problem).modelling
+    modelling.save(adapted.model, folder, labels, pipeline.training.max_length)

@@ -27,10 +27,9 @@ class Baseline:
     answers: pandas.DataFrame
 
 
-def predict_majority(train_labels: np.ndarray, rows: int) -> Baseline:
-    """The most frequent training label for every row."""
-    majority = int(np.bincount(train_labels).argmax())
-    return Baseline("majority", "the most frequent label", np.full(rows, majority))
+def predict_majority(train_labels: np.ndarray, rows: int) -> np.ndarray:
+    """The most frequent training label for every row: class numbers, (rows,)."""
+    return np.full(rows, int(np.bincount(train_labels).argmax()))
 
 
 def predict_tfidf(
@@ -39,8 +38,8 @@ def predict_tfidf(
     validation: Sequence[str],
     validation_labels: np.ndarray,
     test: Sequence[str],
-) -> Baseline:
-    """TF-IDF of words and word pairs with logistic regression (scikit-learn)."""
+) -> np.ndarray:
+    """TF-IDF of words and word pairs with logistic regression (scikit-learn): class numbers."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -59,22 +58,41 @@ def predict_tfidf(
                 best, chosen = accuracy, model
     if chosen is None:
         raise ValueError("there are no validation rows to choose a baseline on")
-    predictions = chosen.predict(vectorizer.transform(test))
-    return Baseline("tfidf", "TF-IDF with logistic regression", np.asarray(predictions, np.int64))
+    return np.asarray(chosen.predict(vectorizer.transform(test)), np.int64)
 
 
 def predict_simply(
-    tables: Mapping[str, pandas.DataFrame], rows: Mapping[str, Rows], columns: Columns
-) -> Baseline:
-    """What TF-IDF gives, see `predict_tfidf` and `problem.Comparing`."""
+    tables: Mapping[str, pandas.DataFrame],
+    rows: Mapping[str, Rows],
+    columns: Columns,
+    labels: Sequence[str],
+) -> tuple[Baseline, ...]:
+    """The most frequent label, and TF-IDF, see `predict_tfidf` and `problem.Comparing`."""
     texts = {split: _join_texts(table, columns) for split, table in tables.items()}
-    return predict_tfidf(
+    found = predict_tfidf(
         texts["train"],
         rows["train"].labels,
         texts["validation"],
         rows["validation"].labels,
         texts["test"],
     )
+    return (
+        describe_majority(rows, labels),
+        Baseline("tfidf", "TF-IDF with logistic regression", name_classes(found, labels)),
+    )
+
+
+def describe_majority(rows: Mapping[str, Rows], labels: Sequence[str]) -> Baseline:
+    """The baseline that knows nothing of a row."""
+    found = predict_majority(rows["train"].labels, len(rows["test"]))
+    return Baseline("majority", "the most frequent label", name_classes(found, labels))
+
+
+def name_classes(predictions: np.ndarray, labels: Sequence[str]) -> pandas.DataFrame:
+    """Class numbers, (rows,), as the answers of `class_scoring`, without a score."""
+    import pandas
+
+    return pandas.DataFrame({"label": np.array(labels, dtype=object)[predictions]})
 
 
 def _join_texts(rows: pandas.DataFrame, columns: Columns) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import numpy as np
 
@@ -68,6 +68,44 @@ class EncodedRows:
         return collate(self, chosen), torch.from_numpy(self.labels[chosen])
 
 
+class TokenRows(Protocol):
+    """Rows of token ids end to end, as `EncodedRows` holds them, whatever else they hold."""
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """Token ids, int32, (all tokens,)."""
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Where each row begins, and the last one ends, int64, (rows + 1,)."""
+
+    @property
+    def types(self) -> np.ndarray | None:
+        """Token types, int8, (all tokens,), or None."""
+
+    @property
+    def states(self) -> torch.Tensor | None:
+        """See `EncodedRows`."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row, (rows,)."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, chosen: np.ndarray) -> Any:
+        """Some of the rows, without states."""
+
+    def collate(self, chosen: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
+        """The chosen rows padded, and their states where they are kept."""
+
+
+def has_tokens(rows: Any) -> TypeGuard[TokenRows]:
+    """Whether rows are a dataclass of token ids that can go on with kept states."""
+    names = {field.name for field in fields(rows)} if is_dataclass(rows) else set()
+    return {"tokens", "offsets", "types", "states"} <= names
+
+
 def save_rows(rows: EncodedRows, path: Path) -> None:
     """Write encoded rows as one safetensors file."""
     from safetensors.numpy import save_file
@@ -116,7 +154,27 @@ def cut_batches(lengths: np.ndarray) -> list[np.ndarray]:
     return batches
 
 
-def collate(rows: EncodedRows, chosen: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
+def cut_micro_batches(chosen: np.ndarray, lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
+    """A batch in parts of at most so many tokens, padding counted, or of one row.
+
+    Args:
+        chosen: Rows, (batch,).
+        lengths: Tokens of every row, (rows,).
+        tokens: Most tokens in a part.
+    """
+    own = lengths[chosen]
+    if len(chosen) * int(own.max(initial=0)) <= tokens:
+        return [chosen]
+    order = np.argsort(-own, kind="stable")
+    parts, start = [], 0
+    while start < len(order):
+        size = max(1, tokens // max(int(own[order[start]]), 1))
+        parts.append(chosen[order[start : start + size]])
+        start += size
+    return parts
+
+
+def collate(rows: TokenRows, chosen: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
     """Pad the chosen rows to their longest, on the right.
 
     Returns:

@@ -6,8 +6,6 @@ import re
 from typing import Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
@@ -15,109 +13,20 @@ from pydantic import (
 )
 
 from finetuning.behaviour import Behaviour
-from finetuning.roles import ROLES, Problem
+from finetuning.data_settings import Columns as Columns
+from finetuning.data_settings import Data as Data
+from finetuning.data_settings import Expectation as Expectation
+from finetuning.data_settings import Severity as Severity
+from finetuning.roles import METRICS, ROLES, SHARES, Metric, Problem
 from finetuning.sections import Section
 from finetuning.training_settings import Augmentation as Augmentation
 from finetuning.training_settings import Training as Training
 
-Metric = Literal["accuracy", "macro_f1"]
-SHARES = ("accuracy", "macro_f1")  # metrics that are at most 1
 Policy = Literal["not_worse", "better"]
-Severity = Literal["critical", "warning"]
 StrategyKind = Literal[
     "probe-then-tune", "full", "head", "freeze", "gradual", "discriminative", "lora", "scratch"
 ]
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-
-
-class Columns(Section):
-    """Which columns of the table hold what; each problem reads those of its own."""
-
-    text: str = Field("text", min_length=1, description="Column that holds the text.")
-    text_pair: str | None = Field(
-        None, description="Column that holds the second text of a pair, or null."
-    )
-    image: str = Field(
-        "image", min_length=1, description="Column that holds the image's path in the data folder."
-    )
-    label: str = Field("label", min_length=1, description="Column that holds the label.")
-
-    @model_validator(mode="after")
-    def _check_distinct(self) -> Columns:
-        named = [name for name in (self.text, self.text_pair, self.label) if name is not None]
-        if len(set(named)) != len(named):
-            raise ValueError("text, text_pair and label must be different columns")
-        return self
-
-
-class Expectation(BaseModel):
-    """One expectation of the user's own, beside the built-in ones of the problem."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    expect: str = Field(
-        pattern=r"^Expect[A-Za-z]+$",
-        description="Name of a Great Expectations class, such as ExpectColumnValuesToBeInSet.",
-    )
-    severity: Severity = Field(
-        "critical", description="critical stops the run with exit code 3; warning is reported."
-    )
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The keys that go to the Great Expectations class."""
-        return dict(self.model_extra or {})
-
-
-class Data(Section):
-    """Where the labelled rows are, and what is expected of them."""
-
-    path: str = Field(min_length=1, description="The data set's folder, inside data/.")
-    train: str = Field(
-        "train.csv",
-        min_length=1,
-        description="Training table: csv, tsv, jsonl or parquet; for images also a folder that "
-        "holds a folder a label.",
-    )
-    validation: str | None = Field(
-        None,
-        description="Validation table or folder; null splits it off train, stratified and grouped.",
-    )
-    test: str | None = Field(
-        None, description="Test table or folder; null splits it off before anything else sees it."
-    )
-    columns: Columns = Field(
-        default_factory=lambda: Columns.model_validate({}), description="Which columns hold what."
-    )
-    labels: tuple[str, ...] | None = Field(
-        None, min_length=2, description="Allowed labels in order; null learns them from train."
-    )
-    slices: tuple[str, ...] = Field(
-        (), description="Columns whose values are evaluated one by one."
-    )
-    expectations: tuple[Expectation, ...] = Field(
-        (), description="Expectations beside the built-in ones of the problem."
-    )
-
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _read_labels_as_text(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            return value
-        for item in value:
-            if isinstance(item, bool) or not isinstance(item, str | int | float):
-                raise ValueError(
-                    f"{item!r} is no label; put labels in quotes, because YAML reads yes, no, on, "
-                    "off, true and false as truth values, and null as nothing"
-                )
-        return tuple(str(item) for item in value)
-
-    @field_validator("labels")
-    @classmethod
-    def _check_labels(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if value is not None and len(set(value)) != len(value):
-            raise ValueError("a label stands twice")
-        return value
 
 
 class Model(Section):
@@ -183,7 +92,11 @@ class SliceLimit(Section):
 class Gate(Section):
     """What a model must show before it is registered as a candidate for promotion."""
 
-    metric: Metric = Field("accuracy", description="Metric that the gate decides on.")
+    metric: Metric = Field(
+        "accuracy",
+        description="Metric that the gate decides on; accuracy, f1 or perplexity unless told, as "
+        "the problem has it.",
+    )
     minimum: float | None = Field(
         None,
         ge=0,
@@ -243,7 +156,9 @@ class Pipeline(Section):
         default_factory=lambda: Training.model_validate({}), description="The loop's settings."
     )
     gate: Gate = Field(
-        default_factory=lambda: Gate.model_validate({}), description="What the model must show."
+        default_factory=lambda: Gate.model_validate({}),
+        validate_default=True,
+        description="What the model must show.",
     )
 
     @field_validator("name")
@@ -256,11 +171,30 @@ class Pipeline(Section):
             )
         return value
 
+    @field_validator("gate", mode="before")
+    @classmethod
+    def _choose_metric(cls, value: Any, info: ValidationInfo) -> Any:
+        known = METRICS.get(info.data.get("problem", ""), ())
+        if known and isinstance(value, Gate):
+            return value if value.metric in known else value.model_copy(update={"metric": known[0]})
+        return {"metric": known[0], **value} if known and isinstance(value, dict) else value
+
+    @field_validator("gate")
+    @classmethod
+    def _check_metric(cls, value: Gate, info: ValidationInfo) -> Gate:
+        known = METRICS.get(info.data.get("problem", ""), (value.metric,))
+        if value.metric not in known:
+            raise ValueError(
+                f"gate.metric {value.metric} is none of this problem: name {' or '.join(known)}"
+            )
+        return value
+
     @field_validator("gate")
     @classmethod
     def _check_behaviour(cls, value: Gate, info: ValidationInfo) -> Gate:
-        if value.behaviour and "text" not in ROLES.get(info.data.get("problem", ""), ("text",)):
-            raise ValueError("behaviour tests are texts: this problem reads none")
+        roles = ROLES.get(info.data.get("problem", ""), ("text", "label"))
+        if value.behaviour and not {"text", "label"} <= set(roles):
+            raise ValueError("behaviour tests are labelled texts: this problem reads none")
         labels = info.data["data"].labels if "data" in info.data else None
         for test in value.behaviour:
             unknown = test.named_labels - set(labels or test.named_labels)

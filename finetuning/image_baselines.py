@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finetuning.baselines import Baseline
+from finetuning.baselines import Baseline, describe_majority, name_classes
 
 if TYPE_CHECKING:
     import pandas
@@ -24,8 +24,20 @@ def predict_simply(
     tables: Mapping[str, pandas.DataFrame],  # noqa: ARG001 - the pixels say it all
     rows: Mapping[str, ImageRows],
     columns: Columns,  # noqa: ARG001 - likewise
-) -> Baseline:
-    """Logistic regression on each image averaged down to 8 by 8 pixels (scikit-learn)."""
+    labels: Sequence[str],
+) -> tuple[Baseline, ...]:
+    """The most frequent label, and the pixels, see `predict_pixels` and `problem.Comparing`."""
+    found = name_classes(predict_pixels(rows), labels)
+    pixels = Baseline("pixels", "logistic regression on the pixels", found)
+    return describe_majority(rows, labels), pixels
+
+
+def predict_pixels(rows: Mapping[str, ImageRows]) -> np.ndarray:
+    """Logistic regression on each image averaged down to 8 by 8 pixels (scikit-learn).
+
+    Returns:
+        Class numbers of the test rows, (rows,).
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -40,7 +52,7 @@ def predict_simply(
             if hits.mean() > best:
                 best = float(hits.mean())
                 predictions = np.asarray(model.predict(small["test"]), np.int64)
-    return Baseline("pixels", "logistic regression on the pixels", predictions)
+    return predictions
 
 
 def shrink(pixels: np.ndarray) -> np.ndarray:

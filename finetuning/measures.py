@@ -71,7 +71,12 @@ def find_measure(name: str, lower_is_better: bool | None = None) -> Measure:
 
 def list_labels(*tables: pandas.DataFrame) -> list[str]:
     """Every label that stands in the tables or is predicted there, sorted."""
-    columns = [table[column] for table in tables for column in (LABEL, PREDICTION)]
+    columns = [
+        table[column]
+        for table in tables
+        for column in (LABEL, PREDICTION)
+        if column in table.columns
+    ]
     return sorted({value for column in columns for value in column.unique()})
 
 

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from finetuning.measures import Measure, list_labels
-from finetuning.statistics import Difference, bootstrap_paired, compare_accuracy
+from finetuning.statistics import (
+    Difference,
+    bootstrap_paired,
+    bootstrap_sums,
+    compare_accuracy,
+    wilson,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -63,6 +69,23 @@ def compare(
     return Paired(
         len(candidate), *scores, difference, found.low, found.high, found.p_value, test
     )  # fmt: skip
+
+
+def find_interval(measure: Measure, table: pandas.DataFrame, level: float) -> tuple[float, float]:
+    """How far one model's number would move on other rows like these.
+
+    Shares of right rows: Wilson's interval. Anything else: a bootstrap over rows.
+
+    Args:
+        measure: What is measured.
+        table: The model's prediction table.
+        level: One-sided; the interval's confidence is 1 - 2 * level.
+    """
+    parts = measure.split(table, list_labels(table))
+    if measure.is_mean and np.isin(parts, (0.0, 1.0)).all():
+        return wilson(int(parts.sum()), len(parts), 2 * level)
+    found = bootstrap_sums(parts, measure.join, level).summarise(level)
+    return found.low, found.high
 
 
 def weigh_fall(

@@ -137,7 +137,13 @@ class ImageEncoder:
     column: str
     data: Path | None
 
-    def encode(self, rows: pandas.DataFrame, labels: np.ndarray, title: str = "encoding") -> Any:
+    def encode(
+        self,
+        rows: pandas.DataFrame,
+        labels: np.ndarray,
+        title: str = "encoding",
+        learning: bool = False,  # noqa: ARG002 - learned from or answered, an image is encoded alike
+    ) -> ImageRows:
         """Decode the images and scale each to a square, whatever its shape.
 
         A cell is a path in the data set's folder, or the bytes of an image file.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from finetuning.batching import EncodedRows, collate, cut_batches
+from finetuning.batching import TokenRows, cut_batches, has_tokens
 from finetuning.devices import Device, computing
 from finetuning.models import Classifier, find_stack
 from finetuning.problem import Rows
@@ -84,7 +84,7 @@ def skip_blocks(
     Yields:
         The same rows, with states of (all tokens, hidden) where they are kept.
     """
-    texts = [rows for rows in splits if isinstance(rows, EncodedRows)]
+    texts = [rows for rows in splits if has_tokens(rows)]
     if blocks == 0 or len(texts) < len(splits):
         yield splits
         return
@@ -96,7 +96,7 @@ def skip_blocks(
     with tempfile.TemporaryDirectory(prefix=".states.", dir=place) as folder:
         file = Path(folder) if size > IN_MEMORY else None
         kept = tuple(
-            replace(rows, states=_compute_states(model, blocks, rows, device, file))
+            replace(cast(Any, rows), states=_compute_states(model, blocks, rows, device, file))
             for rows in texts
         )
         with _stand_in(model, blocks, kept[0], device):
@@ -104,7 +104,7 @@ def skip_blocks(
 
 
 def _compute_states(
-    model: Classifier, blocks: int, rows: EncodedRows, device: Device, folder: Path | None = None
+    model: Classifier, blocks: int, rows: TokenRows, device: Device, folder: Path | None = None
 ) -> Tensor:
     """What leaves a block, for every token: (all tokens, hidden) fp32."""
     shape = (len(rows.tokens), cast(Any, model.base).config.hidden_size)
@@ -124,7 +124,7 @@ def _compute_states(
 
 
 def _run_until(
-    model: Classifier, blocks: int, rows: EncodedRows, chosen: np.ndarray, device: Device
+    model: Classifier, blocks: int, rows: TokenRows, chosen: np.ndarray, device: Device
 ) -> tuple[Tensor, bool]:
     """What leaves the highest frozen block for some rows, and whether it comes in a tuple."""
     seen: list[Any] = []
@@ -136,10 +136,10 @@ def _run_until(
     _, stack = find_stack(model.base)
     handle = stack[blocks - 1].register_forward_hook(stop)
     model.eval().to(device.kind)
-    batch = {name: value.to(device.kind) for name, value in collate(rows, chosen).items()}
+    batch = {name: value.to(device.kind) for name, value in rows.collate(chosen).items()}
     try:
         with torch.inference_mode(), computing(device):
-            model.features(**batch)
+            _look(model)(**batch)
     except _ReachedError:
         pass
     finally:
@@ -148,10 +148,17 @@ def _run_until(
     return (seen[0][0] if in_tuple else seen[0]), in_tuple
 
 
+def _look(model: Any) -> Callable[..., Any]:
+    """What a model sees in rows: one vector a row where it pools, else what it answers."""
+    return cast(Callable[..., Any], getattr(model, "features", model))
+
+
 @contextmanager
-def _stand_in(model: Classifier, blocks: int, rows: EncodedRows, device: Device) -> Iterator[None]:
+def _stand_in(model: Classifier, blocks: int, rows: TokenRows, device: Device) -> Iterator[None]:
     """Put stand-ins where the frozen blocks are, while the context is open."""
-    _, in_tuple = _run_until(model, blocks, replace(rows, states=None), np.array([0]), device)
+    _, in_tuple = _run_until(
+        model, blocks, replace(cast(Any, rows), states=None), np.array([0]), device
+    )
     _, stack = find_stack(model.base)
     whole = [stack[number] for number in range(blocks)]
     for number, block in enumerate(whole):
@@ -164,22 +171,22 @@ def _stand_in(model: Classifier, blocks: int, rows: EncodedRows, device: Device)
         model.resumed = None
 
 
-def _gives_the_same(model: Classifier, blocks: int, rows: EncodedRows, device: Device) -> bool:
+def _gives_the_same(model: Classifier, blocks: int, rows: TokenRows, device: Device) -> bool:
     """Whether a few rows' features come out alike by both ways."""
     few = rows.take(np.arange(min(TRIED_ROWS, len(rows))))
     chosen = np.arange(len(few))
 
-    def look(these: EncodedRows) -> Tensor:
-        batch = {name: value.to(device.kind) for name, value in collate(these, chosen).items()}
+    def look(these: TokenRows) -> Tensor:
+        batch = {name: value.to(device.kind) for name, value in these.collate(chosen).items()}
         with torch.inference_mode(), computing(device):
-            return model.features(**batch).float()
+            return cast(Tensor, _look(model)(**batch)).float()
 
     model.eval().to(device.kind)
     expected = look(few)
     states = _compute_states(model, blocks, few, device)
     try:
         with _stand_in(model, blocks, few, device):
-            found = look(replace(few, states=states))
+            found = look(replace(cast(Any, few), states=states))
     except (AttributeError, TypeError, IndexError, RuntimeError, ValueError):
         return False  # blocks that are called in a way of their own
     return bool(torch.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE))

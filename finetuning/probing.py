@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from finetuning.batching import cut_batches
+from finetuning.class_scoring import score_logits
 from finetuning.devices import Device, computing
+from finetuning.history import Epoch
 from finetuning.models import Classifier
 from finetuning.problem import Rows
 from finetuning.progress import track
@@ -56,6 +58,30 @@ def compute_logits(model: Classifier, rows: Rows, device: Device, title: str = "
     # The head runs in fp32: it costs nothing and keeps close scores apart.
     weight, bias = model.head.weight.detach(), model.head.bias.detach()
     return functional.linear(features, weight.float().cpu(), bias.float().cpu())
+
+
+def install_probe(
+    model: Classifier,
+    probe: Probe,
+    train: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    seconds: float,
+) -> Epoch:
+    """Make a fitted probe the model's head.
+
+    Args:
+        model: The model whose frozen features the probe was fitted on.
+        probe: The fitted head.
+        train: Features (rows, hidden) and labels (rows,).
+        validation: Likewise.
+        seconds: What features and fit took.
+    """
+    with torch.no_grad():
+        model.head.weight.copy_(probe.weight)
+        model.head.bias.copy_(probe.bias)
+    train_loss, train_accuracy = score_logits(probe.logits(train[0]), train[1])
+    loss, accuracy = score_logits(probe.logits(validation[0]), validation[1])
+    return Epoch("probe", 0, train_loss, train_accuracy, loss, accuracy, 0.0, seconds)
 
 
 def fit_probe(

@@ -1,8 +1,8 @@
 """What the model learns to do: a problem, declared in one file of `finetuning/problems/`.
 
-A problem is a table of parts, and each part names a module with the functions of a protocol below.
-A stage imports only the parts that it needs: so its key holds the code of those parts alone, and
-what shows that nothing changed imports none.
+A problem is a table of parts, and each part names a module with the functions of a protocol of
+`finetuning.parts`. A stage imports only the parts that it needs: so its key holds the code of those
+parts alone, and what shows that nothing changed imports none.
 
     part         asked by                    what differs between problems
     reading      snapshot                    how files become a table; which rows are the same
@@ -21,22 +21,38 @@ the gate, the report.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from finetuning.parts import (
+    Checked,
+    Checking,
+    Comparing,
+    Encoding,
+    Examined,
+    Modelling,
+    Reading,
+    Rows,
+    Scoring,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from finetuning.config import Columns
 
-    import numpy as np
-    import pandas
-    from torch import Tensor
-
-    from finetuning.baselines import Baseline
-    from finetuning.config import Columns, Data, Training
-    from finetuning.devices import Device
-    from finetuning.expectations import ExpectationSpec
-
+__all__ = [
+    "Checked",
+    "Checking",
+    "Comparing",
+    "Encoding",
+    "Examined",
+    "Modelling",
+    "Problem",
+    "Reading",
+    "Rows",
+    "Scoring",
+    "find_problem",
+]
 Part = Literal["reading", "checking", "encoding", "modelling", "scoring", "comparing"]
 # fitted: a fresh linear head over one vector a row, which a fit to convergence finds. fresh: a head
 # that only training finds. pretrained: the base model brings its head.
@@ -44,252 +60,18 @@ Head = Literal["fitted", "fresh", "pretrained"]
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What validation rows showed after an epoch.
-
-    loss: mean, in nats. accuracy: share of right answers: rows, tokens or spans. merit: what the
-    best epoch has most of.
-    """
-
-    loss: float
-    accuracy: float
-    merit: float
-
-
-@dataclass(frozen=True)
-class Examined:
-    """What a model answered to the test rows, and what only this problem's report shows.
-
-    answers: a row a test row, the columns that a served model answers with. metrics: beside those
-    that the prediction table gives. details: fields of `reports.Report` by name, as JSON.
-    """
-
-    answers: pandas.DataFrame
-    metrics: Mapping[str, float]
-    details: Mapping[str, Any]
-
-
-class Rows(Protocol):
-    """Encoded rows of one split: what batches are made of.
-
-    An encoded row may be less or more than a row of the table: a window of a long context, a block
-    of several texts.
-    """
-
-    @property
-    def labels(self) -> np.ndarray:
-        """Class numbers, (rows,) int64; -1 where unknown, or where the problem has no classes."""
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """What each row costs, in tokens, (rows,): batches are cut by it."""
-
-    def __len__(self) -> int: ...
-
-    def take(self, chosen: np.ndarray) -> Rows:
-        """Some of the rows, in the order in which they are named."""
-
-    def collate(self, chosen: Sequence[int] | np.ndarray) -> dict[str, Tensor]:
-        """What the model is called with for the chosen rows, as they are."""
-
-    def draw(
-        self, chosen: Sequence[int] | np.ndarray, classes: int
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """A training batch, changed at random where that is asked for, and its targets.
-
-        Whatever is drawn comes from torch's generator. Targets are what `Scoring.compute_loss` of
-        the same problem takes: class numbers, (batch,) int64, or each class's share, (batch,
-        classes), for one.
-        """
-
-
-class Reading(Protocol):
-    """The part that makes a table of the user's files."""
-
-    def read(
-        self, folder: Path, name: str, key: str, columns: Columns
-    ) -> tuple[list[str], list[list[str | None]]]:
-        """The columns' names and the rows of what `name` is in the data set's folder.
-
-        `key` is the pipeline file's key that named it, for the error.
-        """
-
-    def measure(self, folder: Path, rows: pandas.DataFrame, columns: Columns) -> pandas.DataFrame:
-        """What is found out about each row: `key`, and columns that can be expected something of.
-
-        Rows with the same key never stand on both sides of a split.
-        """
-
-
-class Checking(Protocol):
-    """The part that says what is expected of the rows."""
-
-    def list_expectations(self, data: Data) -> tuple[ExpectationSpec, ...]:
-        """The built-in expectations."""
-
-    def prepare(self, rows: pandas.DataFrame, columns: Columns) -> pandas.DataFrame:
-        """The rows, and beside them the columns that the built-in expectations look at."""
-
-
-class Encoder(Protocol):
-    """A model's way from a table's rows to arrays."""
-
-    def encode(
-        self, rows: pandas.DataFrame, labels: np.ndarray, title: str = ..., learning: bool = ...
-    ) -> Rows:
-        """Encode rows that are usable.
-
-        Args:
-            rows: Rows of the table.
-            labels: Their class numbers, (rows,) int64; -1 where the problem has no classes.
-            title: What the progress bar says.
-            learning: Whether they are trained on, and so may be cut and packed as that likes best;
-                else they are to be answered, each by itself. Served rows have no target columns.
-        """
-
-    def save(self, folder: Path) -> None:
-        """Write what `open_encoder` needs to encode in the same way."""
-
-
-class Encoding(Protocol):
-    """The part that turns rows into arrays."""
-
-    def find_usable(self, rows: pandas.DataFrame, columns: Columns) -> pandas.Series[bool]:
-        """Whether each row can be learned from, its label aside."""
-
-    def open_encoder(
-        self, folder: Path, columns: Columns, training: Training, data: Path | None = None
-    ) -> Encoder:
-        """The encoder of a base model's folder, or of a trained model's.
-
-        `data` is the data set's folder; None where a model is served, and rows hold their content.
-        """
-
-    def make_example(
-        self, rows: pandas.DataFrame, columns: Columns, data: Path
-    ) -> pandas.DataFrame:
-        """The columns of some rows as a served model takes them, without files beside them."""
-
-    def save_rows(self, rows: Any, path: Path) -> None:
-        """Write encoded rows as one safetensors file."""
-
-    def load_rows(self, path: Path) -> Rows:
-        """Read what `save_rows` wrote."""
-
-    def vary(self, rows: Any, training: Training) -> Rows:
-        """The training rows, which from then on draw the random changes that are asked for."""
-
-
-class Modelling(Protocol):
-    """The part that knows the model.
-
-    A model has `base` (of transformers, or like one) and `head` (a module; its parameters are the
-    highest layer group). Called with a collated batch it gives what `Scoring.compute_loss` takes.
-    Where the problem's head is fitted, `features` gives one vector a row.
-    """
-
-    def build(
-        self,
-        folder: Path,
-        classes: int,
-        seed: int,
-        dropout: float | None = None,
-        scratch: bool = False,
-        longest: int | None = None,
-    ) -> Any:
-        """The model over a base model's weights, or over fresh ones of the same shape."""
-
-    def save(self, model: Any, folder: Path, labels: tuple[str, ...], max_length: int) -> None:
-        """Write the model."""
-
-    def load(self, folder: Path) -> tuple[Any, dict[str, Any]]:
-        """The model in evaluation mode, and its description with its labels."""
-
-
-class Scoring(Protocol):
-    """The part that knows what is learned, what is answered, and what answers are worth."""
-
-    def weigh(self, targets: Tensor) -> int:
-        """What a batch counts for in a mean over batches: its rows, or its tokens."""
-
-    def compute_loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
-        """The batch's mean loss in nats, fp32, a scalar."""
-
-    def count_right(self, outputs: Tensor, targets: Tensor) -> int:
-        """How many of `weigh` were right."""
-
-    def check(self, model: Any, rows: Any, device: Device, title: str) -> Checked:
-        """What validation rows show; nothing but the rows is known of them here."""
-
-    def answer(
-        self,
-        model: Any,
-        description: Mapping[str, Any],
-        rows: Any,
-        inputs: pandas.DataFrame,
-        columns: Columns,
-        parameters: Mapping[str, Any] | None = None,
-    ) -> pandas.DataFrame:
-        """What a served model answers, a row an input row, in their order, computed in fp32.
-
-        Args:
-            model: In evaluation mode.
-            description: As `Modelling.load` gives it.
-            rows: The encoded inputs, `learning` off.
-            inputs: The table's rows.
-            columns: The pipeline file's `data.columns`.
-            parameters: What a caller may set, see `Problem.parameters`.
-        """
-
-    def examine(
-        self,
-        model: Any,
-        description: Mapping[str, Any],
-        rows: Any,
-        tested: pandas.DataFrame,
-        columns: Columns,
-    ) -> Examined:
-        """What `answer` gives for test rows, and what the report shows of them."""
-
-    def mark(
-        self, answers: pandas.DataFrame, tested: pandas.DataFrame, columns: Columns
-    ) -> pandas.DataFrame:
-        """The prediction table's own columns, from answers to test rows in the same order.
-
-        Label and prediction as texts where there are any, and each number that a metric of the
-        problem reads; see `measures.find_measure`.
-        """
-
-    def find_worst(self, table: pandas.DataFrame, shown: str) -> list[dict[str, Any]]:
-        """The rows of a prediction table that went worst, as `reports.WorstError` by field."""
-
-
-class Comparing(Protocol):
-    """The part that knows what the same rows give without any base model."""
-
-    def predict_simply(
-        self,
-        tables: Mapping[str, pandas.DataFrame],
-        rows: Mapping[str, Any],
-        columns: Columns,
-        labels: Sequence[str],
-    ) -> Sequence[Baseline]:
-        """Fit on train, choose on validation, answer test; tables and rows are those splits'."""
-
-
-@dataclass(frozen=True)
 class Problem:
     """A problem's declaration.
 
-    shown: the column's key whose value stands for a row in tables and pages. served: MLflow's type
-    of each input column. answers: name and MLflow type of each column that a served model answers
-    with. requires: packages that a served model needs beside the shared ones. targets: keys of
-    data.columns that a served model is not given. parameters: what a caller of the served model may
-    set, with its default. judged: the parameters by which the gate asks it.
+    shown: keys of data.columns; the first named one's value stands for a row in tables and pages.
+    served: MLflow's type of each input column. answers: name and MLflow type of each column that a
+    served model answers with. requires: packages that a served model needs beside the shared ones.
+    targets: keys of data.columns that a served model is not given. parameters: what a caller of the
+    served model may set, with its default. judged: the parameters by which the gate asks it.
     """
 
     kind: str
-    shown: str
+    shown: tuple[str, ...]
     served: Literal["string", "binary"]
     answers: Mapping[str, Literal["string", "double", "long"]]
     requires: tuple[str, ...]
@@ -298,6 +80,11 @@ class Problem:
     targets: tuple[str, ...] = ("label",)
     parameters: Mapping[str, float | int] = field(default_factory=dict)
     judged: Mapping[str, float | int] = field(default_factory=dict)
+
+    def find_shown(self, columns: Columns) -> str:
+        """The column that stands for a row: of the keys in `shown`, the first that is named."""
+        named = (getattr(columns, key) for key in self.shown)
+        return str(next(name for name in named if name is not None))
 
     @property
     def has_classes(self) -> bool:

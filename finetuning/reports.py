@@ -17,6 +17,8 @@ from finetuning import charts
 from finetuning.canvas import printable, shorten
 from finetuning.evaluation import Bin, ClassScore
 from finetuning.history import Epoch
+from finetuning.measures import find_measure
+from finetuning.roles import METRICS, SHARES
 
 # A training accuracy further than this above the validation accuracy counts as overfitting.
 GAP_THRESHOLD = 0.05
@@ -29,12 +31,11 @@ LONGEST_CARD = 5000
 
 @dataclass(frozen=True)
 class Baseline:
-    """A simpler model on the same rows; difference is the model's accuracy minus this one's."""
+    """A simpler model on the same rows, and how much better the model is by the first metric."""
 
     name: str
     description: str
-    accuracy: float
-    macro_f1: float
+    scores: Mapping[str, float]
     difference: float
     interval: tuple[float, float]
     p_value: float
@@ -59,8 +60,7 @@ class SliceScore:
     column: str
     value: str
     rows: int
-    accuracy: float
-    macro_f1: float
+    scores: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Report:
     baselines: Sequence[Baseline] = ()
     history: Sequence[Epoch] = ()
     labels: Sequence[str] = ()
+    tested_rows: int = 0
     confusion: Sequence[Sequence[int]] = ()
     per_class: Sequence[ClassScore] = ()
     reliability: Sequence[Bin] = ()
@@ -89,6 +90,11 @@ class Report:
     validation: Mapping[str, Any] = field(default_factory=dict)
     overfitting: str = ""
     restored: int | None = None  # index in history of the weights kept; None: best_epoch's
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The problem's metrics, the first of them leading."""
+        return METRICS.get(self.problem, ("accuracy",))
 
 
 def score(value: float | None) -> str:
@@ -102,10 +108,10 @@ def chance(value: float | None) -> str:
 
 
 def best_epoch(history: Sequence[Epoch]) -> int | None:
-    """Index of the epoch best on validation: highest accuracy, then lowest loss, then earliest."""
-    ranks = [(-epoch.validation_accuracy, epoch.validation_loss) for epoch in history]
-    measured = [index for index, rank in enumerate(ranks) if math.isfinite(rank[0])]
-    return min(measured, key=ranks.__getitem__, default=None)
+    """Index of the epoch best on validation: highest rank, then lowest loss, then earliest."""
+    merits = [epoch.merit for epoch in history]
+    measured = [index for index, merit in enumerate(merits) if math.isfinite(merit[0])]
+    return max(measured, key=merits.__getitem__, default=None)
 
 
 def describe_overfitting(history: Sequence[Epoch], restored: int | None = None) -> str:
@@ -156,8 +162,8 @@ def _describe_opening(phase: Sequence[Epoch]) -> str | None:
 
 def headline(report: Report) -> str:
     """The verdict and the score against the best baseline, in one plain sentence."""
-    metric = str(report.verdict.get("metric", "accuracy"))
-    key, spoken = f"test/{metric}", metric.replace("_", " ")
+    metric = str(report.verdict.get("metric", report.measures[0]))
+    key, spoken = f"test/{metric}", name_measure(metric)
     version = f" version {report.version}" if report.version else ""
     promote = report.verdict.get("promote")
     status = "measured" if promote is None else "registered" if promote else "refused"
@@ -169,15 +175,21 @@ def headline(report: Report) -> str:
     said += f": its test {spoken} is {score(value)}{bounds if key in report.intervals else ''}"
     if not report.baselines:
         return f"{said}; no baseline was measured."
-    best = max(report.baselines, key=lambda baseline: baseline.accuracy)
-    side = "above" if best.difference >= 0 else "below"
+    best = min(report.baselines, key=lambda baseline: baseline.difference)
+    side = "better" if best.difference >= 0 else "worse"
     low, high = best.interval
     luck = "chance could explain" if low <= 0 <= high else "chance does not explain"
+    leading = report.measures[0]
     return (
-        f"{said}; its accuracy is {score(abs(best.difference))} {side} that of the best baseline "
-        f"on the same rows, {best.name} ({score(best.accuracy)}), a difference that {luck} "
-        f"(interval {low:+.3f} to {high:+.3f}, {chance(best.p_value)})."
+        f"{said}; its {name_measure(leading)} is {score(abs(best.difference))} {side} than that of "
+        f"the best baseline on the same rows, {best.name} ({score(best.scores.get(leading))}), a "
+        f"difference that {luck} (interval {low:+.3f} to {high:+.3f}, {chance(best.p_value)})."
     )
+
+
+def name_measure(metric: str) -> str:
+    """A metric as it stands in a sentence: macro F1."""
+    return metric.replace("_", " ").replace("f1", "F1")
 
 
 def most_confused(
@@ -229,7 +241,9 @@ def make_environment() -> Environment:
     page.trim_blocks = page.lstrip_blocks = True
     # Named here and not in the pages, so that its content counts in the digest of this module.
     page.globals["style"] = "page_style.html"
-    page.filters |= {"score": score, "p": chance, "shorten": shorten}
+    page.filters |= {"score": score, "p": chance, "shorten": shorten, "measure": name_measure}
+    page.filters["column"] = lambda metric: name_measure(metric[:1].upper() + metric[1:])
+    page.globals["shares"] = SHARES
     return page
 
 
@@ -253,16 +267,22 @@ def _list(title: str, lines: Sequence[str]) -> list[str]:
 def to_markdown(report: Report) -> str:
     """The report as a short model card, for the registry's description of the version."""
     version = f" version {report.version}" if report.version else ""
+    leading = report.measures[0]
+    spoken = name_measure(leading)
     baselines = [
-        f"{one.name}: accuracy {score(one.accuracy)}; the model differs by {one.difference:+.3f} "
-        f"(interval {one.interval[0]:+.3f} to {one.interval[1]:+.3f}, {chance(one.p_value)})"
+        f"{one.name}: {spoken} {score(one.scores.get(leading))}; the model is better by "
+        f"{one.difference:+.3f} (interval {one.interval[0]:+.3f} to {one.interval[1]:+.3f}, "
+        f"{chance(one.p_value)})"
         for one in report.baselines
     ]
+    weakest = sorted(report.slices, key=lambda one: one.scores[leading])
+    if find_measure(leading).lower_is_better:
+        weakest.reverse()
     slices = [
-        f"{one.column} = {one.value}: accuracy {score(one.accuracy)} on {one.rows:,} rows"
-        for one in sorted(report.slices, key=lambda one: one.accuracy)[:10]
+        f"{one.column} = {one.value}: {spoken} {score(one.scores[leading])} on {one.rows:,} rows"
+        for one in weakest[:10]
     ]
-    rows, data = sum(map(sum, report.confusion)), report.lineage.get("data_version", "not recorded")
+    data = report.lineage.get("data_version", "not recorded")
     parts = [
         f"# {_plain(report.name + version)}",
         _plain(headline(report)),
@@ -271,7 +291,7 @@ def to_markdown(report: Report) -> str:
         f"fine-tuned with the strategy {_plain(report.strategy)}, made {_plain(report.created)}.",
         f"**Intended use.** Rows like those it learned from: data version {_plain(data)}.",
         *_list("Labels", [", ".join(report.labels)] if report.labels else []),
-        *_list(f"Against baselines, on the same {rows:,} test rows", baselines),
+        *_list(f"Against baselines, on the same {report.tested_rows:,} test rows", baselines),
         *_list("Weakest slices", slices),
         f"**Limits.** {_plain(report.overfitting)} Measure anew before any use on other rows.",
         *_list("Lineage", [f"{key}: {value}" for key, value in report.lineage.items()]),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 Verdict = Literal["identical", "within tolerance", "differs"]
 UNBOUNDED = ("test/loss",)  # told, not judged: a few sure mistakes move it at will
+NUMBERS = ("score", "loss")  # of a row of the prediction table
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Tolerance:
 
     Attributes:
         agreement: Least share of the test rows that both models answer alike.
-        metric: Largest difference of any metric between 0 and 1.
+        metric: Largest difference of any metric; of one above 1, as a share of it.
     """
 
     agreement: float = 0.98
@@ -63,7 +64,7 @@ def compare_models(
 
     Args:
         weights: Weights file -> SHA-256.
-        predictions: Prediction tables with id, label, prediction and score.
+        predictions: Prediction tables with id, and what the problem marks.
         metrics: The test metrics.
         tolerance: What passes where the weights differ.
     """
@@ -73,14 +74,20 @@ def compare_models(
         name: (metrics[0].get(name), metrics[1].get(name))
         for name in sorted({*metrics[0], *metrics[1]})
     }
-    rows = predictions[0].merge(predictions[1], on="id", how="outer", suffixes=("", "_again"))
-    answered = rows["prediction"] == rows["prediction_again"]
-    alike = answered & (rows["label"] == rows["label_again"])
+    first, second = predictions
+    rows = first.merge(second, on="id", how="outer", suffixes=("", "_again"), indicator=True)
+    texts = [name for name in ("prediction", "label") if f"{name}_again" in rows]
+    alike = rows["_merge"] == "both"
+    for name in texts:
+        alike &= rows[name] == rows[f"{name}_again"]
     agreement = float(alike.mean()) if len(rows) else 0.0
-    apart = (rows["score"] - rows["score_again"]).abs().dropna()
-    largest = float(apart.max()) if len(apart) else None
+    numbers = [name for name in NUMBERS if f"{name}_again" in rows]
+    gaps = [(rows[name] - rows[f"{name}_again"]).abs().dropna() for name in numbers]
+    largest = max((float(gap.max()) for gap in gaps if len(gap)), default=None)
     close = agreement >= tolerance.agreement and all(
-        first is not None and second is not None and abs(first - second) <= tolerance.metric
+        first is not None
+        and second is not None
+        and abs(first - second) <= tolerance.metric * max(1.0, abs(first))
         for name, (first, second) in both.items()
         if name not in UNBOUNDED
     )
@@ -89,3 +96,9 @@ def compare_models(
         verdict = "identical"
     same = agreement == 1.0 and largest == 0.0
     return Comparison(verdict, equal, same, agreement, largest, both)
+
+
+def _is_close(then: float | None, now: float | None, limit: float) -> bool:
+    if then is None or now is None:
+        return False
+    return abs(then - now) <= limit * max(1.0, abs(then))

@@ -1,10 +1,21 @@
-"""The problems that a pipeline file can name, and the columns that each reads."""
+"""The problems that a pipeline file can name, the columns that each reads, and its metrics."""
 
 from typing import Literal
 
-Problem = Literal["text-classification", "image-classification"]
+Problem = Literal["text-classification", "question-answering", "causal-lm", "image-classification"]
 # The keys of data.columns that a problem reads.
 ROLES: dict[str, tuple[str, ...]] = {
     "text-classification": ("text", "text_pair", "label"),
+    "question-answering": ("question", "context", "answers"),
+    "causal-lm": ("text", "prompt", "completion"),
     "image-classification": ("image", "label"),
 }
+Metric = Literal["accuracy", "macro_f1", "f1", "exact_match", "perplexity", "word_perplexity"]
+# What the test split is scored by; the gate decides on one of them, on the first unless told.
+METRICS: dict[str, tuple[Metric, ...]] = {
+    "text-classification": ("accuracy", "macro_f1"),
+    "question-answering": ("f1", "exact_match"),
+    "causal-lm": ("perplexity", "word_perplexity"),
+    "image-classification": ("accuracy", "macro_f1"),
+}
+SHARES = ("accuracy", "macro_f1", "f1", "exact_match")  # metrics that are at most 1

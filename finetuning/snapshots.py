@@ -61,7 +61,8 @@ def take_snapshot(folder: Path, data: Data, kind: str = "text-classification") -
     rows["row"] = rows["row"].astype("int64")
     found = pandas.concat(measured)
     rows[found.columns] = found.to_numpy()
-    rows["label"] = rows[_user_column(data.columns.label)]
+    has_classes = find_problem(kind).has_classes
+    rows["label"] = rows[_user_column(data.columns.label)] if has_classes else ""
     rows = assign_splits(rows)
     rows = rows.drop(columns="label").rename(columns=lambda name: name.removeprefix(_PREFIX))
     return rows[[*RESERVED, *(name for name in rows.columns if name not in RESERVED)]]
@@ -126,6 +127,8 @@ def _want_columns(data: Data, kind: str, split: str) -> dict[str, str]:
 def list_columns(columns: Columns, kind: str) -> list[tuple[str, str]]:
     """The columns that a problem reads: each one's key in data.columns, and its name."""
     named = [(role, getattr(columns, role)) for role in ROLES[kind]]
+    if kind == "causal-lm" and columns.prompt is not None:
+        named = [(role, name) for role, name in named if role != "text"]
     return [(role, name) for role, name in named if name is not None]
 
 

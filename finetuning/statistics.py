@@ -112,7 +112,7 @@ def bootstrap(
 
 @dataclass(frozen=True)
 class Resampled:
-    """A difference of two models, and what it was on resampled rows, (draws,)."""
+    """A number, such as a difference of two models, and what it was on resampled rows, (draws,)."""
 
     value: float
     draws: np.ndarray
@@ -160,21 +160,40 @@ def bootstrap_paired(
         join: From sums, (draws, parts), and the number of rows to the number, (draws,).
         level: One-sided level that is asked of the draws; a smaller one takes more of them.
     """
-    rows, parts = first.shape
-    cells, counts = np.unique(np.concatenate([first, second], axis=1), axis=0, return_counts=True)
+    parts = first.shape[1]
+
+    def differ(sums: np.ndarray, rows: float) -> np.ndarray:
+        return np.asarray(join(sums[:, :parts], rows) - join(sums[:, parts:], rows))
+
+    return bootstrap_sums(np.concatenate([first, second], axis=1), differ, level)
+
+
+def bootstrap_sums(
+    values: np.ndarray,
+    join: Callable[[np.ndarray, float], np.ndarray],
+    level: float | None = None,
+) -> Resampled:
+    """Bootstrap over rows of a number that is a function of sums over rows.
+
+    Args:
+        values: Each row's parts, (rows, parts).
+        join: From sums, (draws, parts), and the number of rows to the number, (draws,).
+        level: One-sided level that is asked of the draws; a smaller one takes more of them.
+    """
+    rows = len(values)
+    cells, counts = np.unique(values, axis=0, return_counts=True)
     wanted = max(RESAMPLES, math.ceil(TAIL / level) if level else 0)
     draws = max(RESAMPLES, min(wanted, MOST_COUNTS // len(cells)))
     generator = np.random.default_rng(SEED)
 
-    def differ(drawn: np.ndarray) -> np.ndarray:
-        sums = drawn.astype(float) @ cells
-        return np.asarray(join(sums[:, :parts], rows) - join(sums[:, parts:], rows))
+    def compute(drawn: np.ndarray) -> np.ndarray:
+        return join(drawn.astype(float) @ cells, rows)
 
     size = max(1, _AT_ONCE // len(cells))
     chunks = [min(size, draws - start) for start in range(0, draws, size)]
     shares = counts / rows
-    drawn = [differ(generator.multinomial(rows, shares, size=chunk)) for chunk in chunks]
-    return Resampled(float(differ(counts[None])[0]), np.concatenate(drawn))
+    drawn = [compute(generator.multinomial(rows, shares, size=chunk)) for chunk in chunks]
+    return Resampled(float(compute(counts[None])[0]), np.concatenate(drawn))
 
 
 def adjust_holm(p_values: Sequence[float]) -> list[float]:

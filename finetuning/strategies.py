@@ -8,11 +8,12 @@ from finetuning.errors import wrong
 
 if TYPE_CHECKING:
     from finetuning.config import Strategy
+    from finetuning.problem import Head
 
 Table = tuple[tuple[float, ...], ...]
 
 
-def tabulate(strategy: Strategy, epochs: int, groups: int) -> Table:
+def tabulate(strategy: Strategy, epochs: int, groups: int, head: Head = "fitted") -> Table:
     """The table of a strategy, one row an epoch, one column a group from bottom to head.
 
     `gradual` thaws one more group an epoch from the top (ULMFiT, arXiv 1801.06146, section 3.2);
@@ -22,10 +23,19 @@ def tabulate(strategy: Strategy, epochs: int, groups: int) -> Table:
     adapters in the blocks, and the embeddings have none. Whatever the kind, `groups` freezes that
     many from the bottom: strategies multiply.
 
+    A fresh head that no fit finds is trained instead: alone, every epoch of `head` and the first of
+    `probe-then-tune`. Of a head that the base model brings, `probe-then-tune` has nothing to probe.
+
+    Args:
+        strategy: The pipeline file's `strategy`.
+        epochs: Rows of the table.
+        groups: Its columns, the head's last.
+        head: How the problem's head comes about.
+
     Raises:
         InputError: No group is left to train.
     """
-    if strategy.kind == "head":
+    if strategy.kind == "head" and head == "fitted":
         return ()
     frozen = max(strategy.groups or 0, int(strategy.kind == "lora"))
     if frozen >= groups:
@@ -36,15 +46,18 @@ def tabulate(strategy: Strategy, epochs: int, groups: int) -> Table:
         )
     return tuple(
         tuple(
-            0.0 if group < frozen else _pace(strategy, epoch, groups - 1 - group)
+            0.0 if group < frozen else _pace(strategy, epoch, groups - 1 - group, head)
             for group in range(groups)
         )
         for epoch in range(epochs)
     )
 
 
-def _pace(strategy: Strategy, epoch: int, depth: int) -> float:
+def _pace(strategy: Strategy, epoch: int, depth: int, head: Head) -> float:
     """Multiplier of a group that lies `depth` groups below the head, in an epoch from 0."""
+    is_probed = strategy.kind == "probe-then-tune" and epoch == 0 and head == "fresh"
+    if depth and (strategy.kind == "head" or is_probed):
+        return 0.0
     if strategy.kind == "gradual":
         return 1.0 if depth <= epoch else 0.0
     return float(strategy.decay**depth) if strategy.kind == "discriminative" else 1.0

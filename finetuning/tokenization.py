@@ -40,7 +40,11 @@ class TextEncoder:
     max_length: int
 
     def encode(
-        self, rows: pandas.DataFrame, labels: np.ndarray, title: str = "encoding"
+        self,
+        rows: pandas.DataFrame,
+        labels: np.ndarray,
+        title: str = "encoding",
+        learning: bool = False,  # noqa: ARG002 - learned from or answered, a text is encoded alike
     ) -> EncodedRows:
         """See `problem.Encoder`; a text that is missing is empty."""
         pair = self.columns.text_pair

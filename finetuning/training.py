@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from finetuning.batching import shuffle_by_length
+from finetuning.batching import cut_micro_batches, has_tokens, shuffle_by_length
 from finetuning.devices import Device, computing
 from finetuning.history import Epoch
 from finetuning.models import Classifier, LayerGroup, layer_groups
-from finetuning.probing import Probe, compute_logits
-from finetuning.problem import Rows
+from finetuning.problem import Rows, Scoring
 from finetuning.progress import track
 from finetuning.strategies import Table
 from finetuning.vocabulary import narrow_vocabulary
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from finetuning.config import Training
 
 LARGEST_GRADIENT = 1.0  # norm that gradients are clipped to, transformers' default
+TOKENS_AT_ONCE = 4096  # with gradients, on a CPU: longer batches are added up from parts
 
 
 @dataclass(frozen=True)
@@ -39,46 +38,12 @@ class Result:
     samples_per_second: float
 
 
-def measure(model: Classifier, rows: Rows, device: Device, title: str) -> tuple[float, float]:
-    """Mean cross-entropy in nats, and accuracy, of a model on rows."""
-    return score_logits(compute_logits(model, rows, device, title), torch.from_numpy(rows.labels))
-
-
-def score_logits(logits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Mean cross-entropy in nats, and accuracy: (rows, classes), (rows,)."""
-    loss = functional.cross_entropy(logits, labels).item()
-    return loss, (logits.argmax(dim=1) == labels).double().mean().item()
-
-
-def install_probe(
-    model: Classifier,
-    probe: Probe,
-    train: tuple[Tensor, Tensor],
-    validation: tuple[Tensor, Tensor],
-    seconds: float,
-) -> Epoch:
-    """Make a fitted probe the model's head.
-
-    Args:
-        model: The model whose frozen features the probe was fitted on.
-        probe: The fitted head.
-        train: Features (rows, hidden) and labels (rows,).
-        validation: Likewise.
-        seconds: What features and fit took.
-    """
-    with torch.no_grad():
-        model.head.weight.copy_(probe.weight)
-        model.head.bias.copy_(probe.bias)
-    train_loss, train_accuracy = score_logits(probe.logits(train[0]), train[1])
-    loss, accuracy = score_logits(probe.logits(validation[0]), validation[1])
-    return Epoch("probe", 0, train_loss, train_accuracy, loss, accuracy, 0.0, seconds)
-
-
 def train(
     model: Classifier,
     table: Table,
     rows: Rows,
     validation: Rows,
+    scoring: Scoring,
     settings: Training,
     device: Device,
     before: tuple[Epoch, ...] = (),
@@ -86,7 +51,7 @@ def train(
 ) -> Result:
     """Carry a strategy's table out; the model ends with the best epoch's weights.
 
-    The best epoch is the one with the highest validation accuracy, among those of `before` (the
+    The best epoch is the one with the most merit on validation, among those of `before` (the
     probe that the model starts from) too, so that tuning can help but not harm. The draws of a
     step depend on the seed and the step's number alone.
 
@@ -95,34 +60,48 @@ def train(
         table: Epoch x layer group -> multiplier of the learning rate.
         rows: Training rows.
         validation: Rows that choose the best epoch and stop early.
+        scoring: The problem's loss and what its validation is worth.
         settings: The pipeline file's `training`.
         device: Where, and in which precision.
         before: Epochs already behind the model.
         report: Called with each epoch as it ends.
     """
     with narrow_vocabulary(model, rows, validation) as (narrow, checked):
-        return _carry_out(model, table, narrow, checked, settings, device, before, report)
+        loop = _Loop(model, narrow, checked, scoring, settings, device)
+        return _carry_out(loop, table, before, report)
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """What stays the same from step to step."""
+
+    model: Any
+    rows: Rows
+    validation: Rows
+    scoring: Scoring
+    settings: Training
+    device: Device
+    accelerator: Any = None
+    optimizer: Any = None
+    total: int = 0  # steps of the whole table
 
 
 def _carry_out(
-    model: Classifier,
+    loop: _Loop,
     table: Table,
-    rows: Rows,
-    validation: Rows,
-    settings: Training,
-    device: Device,
     before: tuple[Epoch, ...],
     report: Callable[[Epoch], None] | None,
 ) -> Result:
     from accelerate import Accelerator
 
-    accelerator = Accelerator(cpu=device.kind == "cpu")
-    groups = layer_groups(model)
-    optimizer = make_optimizer(model, groups, settings.weight_decay)
-    model, optimizer = accelerator.prepare(model, optimizer)
+    settings, rows = loop.settings, loop.rows
+    accelerator = Accelerator(cpu=loop.device.kind == "cpu")
+    groups = layer_groups(loop.model)
+    optimizer = make_optimizer(loop.model, groups, settings.weight_decay)
+    model, optimizer = accelerator.prepare(loop.model, optimizer)
     steps_an_epoch = -(-len(rows) // settings.batch_size)
     total = steps_an_epoch * len(table)
-    loop = _Loop(model, optimizer, accelerator, rows, settings, device, total)
+    loop = replace(loop, model=model, accelerator=accelerator, optimizer=optimizer, total=total)
     history = list(before)
     best = max(range(len(history)), key=lambda index: history[index].merit, default=-1)
     weights, trained, steps = _copy_weights(model), 0.0, 0
@@ -132,9 +111,9 @@ def _carry_out(
         loss, accuracy, rate = _run_epoch(loop, multipliers, number, len(table), steps)
         steps += steps_an_epoch
         trained += time.monotonic() - started
-        checked = measure(model, validation, device, "validation")
-        seconds = time.monotonic() - started
-        seen = Epoch("tune", number, loss, accuracy, *checked, rate, seconds)
+        checked = loop.scoring.check(model, loop.validation, loop.device, "validation")
+        seconds, shown = time.monotonic() - started, (checked.loss, checked.accuracy)
+        seen = Epoch("tune", number, loss, accuracy, *shown, rate, seconds, checked.merit)
         history.append(seen)
         if report is not None:
             report(seen)
@@ -150,56 +129,56 @@ def _carry_out(
     return Result(tuple(history), best, steps, speed)
 
 
-@dataclass(frozen=True)
-class _Loop:
-    """What stays the same from step to step."""
-
-    model: Classifier
-    optimizer: torch.optim.Optimizer
-    accelerator: Any
-    rows: Rows
-    settings: Training
-    device: Device
-    total: int  # steps of the whole table
-
-
 def _run_epoch(
     loop: _Loop, multipliers: tuple[float, ...], number: int, epochs: int, step: int
 ) -> tuple[float, float, float]:
     """One pass over the rows: mean loss, accuracy, and the last step's learning rate."""
     settings, rows = loop.settings, loop.rows
     batches = shuffle_by_length(rows.lengths, settings.batch_size, settings.seed, number)
-    loss_sum = hits = rate = 0.0
+    loss_sum = rate = 0.0
+    hits = counted = 0
     for chosen in track(batches, f"epoch {number}/{epochs}", len(batches)):
         rate = settings.learning_rate * schedule(step, loop.total, settings.warmup)
         _set_rates(loop.optimizer, multipliers, rate)
-        loss, right = _step(loop, chosen, step)
-        loss_sum += loss * len(chosen)
+        loss, right, weight = _step(loop, chosen, step)
+        loss_sum += loss * weight
         hits += right
+        counted += weight
         step += 1
-    return loss_sum / len(rows), hits / len(rows), rate
+    return loss_sum / max(counted, 1), hits / max(counted, 1), rate
 
 
-def _step(loop: _Loop, chosen: np.ndarray, step: int) -> tuple[float, int]:
-    """One optimizer step; its loss and the number of rows it got right."""
-    settings, model, place = loop.settings, loop.model, loop.accelerator.device
+def _step(loop: _Loop, chosen: np.ndarray, step: int) -> tuple[float, int, int]:
+    """One optimizer step: its mean loss, how many answers were right, and of how many."""
+    settings, model, scoring = loop.settings, loop.model, loop.scoring
+    place = loop.accelerator.device
     # A step's draws depend on the seed and its number alone, not on what ran before it.
     torch.manual_seed(settings.seed * 1_000_003 + step)
     model.train()
     hold_statistics(model)
-    drawn, targets = loop.rows.draw(chosen, model.head.out_features)
-    batch = {name: value.to(place) for name, value in drawn.items()}
-    targets, labels = targets.to(place), torch.from_numpy(loop.rows.labels[chosen]).to(place)
-    with computing(loop.device):
-        logits = model(**batch)
-    logits = logits.float()
-    loss = functional.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing)
-    loop.accelerator.backward(loss)
+    # A batch of images is one: its BatchNorms see all of it.
+    is_cut = loop.device.kind == "cpu" and has_tokens(loop.rows)
+    lengths = loop.rows.lengths
+    parts = cut_micro_batches(chosen, lengths, TOKENS_AT_ONCE) if is_cut else [chosen]
+    classes = getattr(model.head, "out_features", 0)
+    drawn = [loop.rows.draw(part, classes) for part in parts]
+    weight = sum(scoring.weigh(targets) for _, targets in drawn)
+    loss_sum, right = 0.0, 0
+    for inputs, aims in drawn:
+        batch = {name: value.to(place) for name, value in inputs.items()}
+        targets = aims.to(place)
+        with computing(loop.device):
+            outputs = model(**batch)
+        loss = scoring.compute_loss(outputs, targets, settings.label_smoothing)
+        share = scoring.weigh(aims) / max(weight, 1)
+        loop.accelerator.backward(loss if share == 1 else loss * share)
+        loss_sum += loss.item() * share
+        right += scoring.count_right(outputs, targets)
     learning = [parameter for parameter in model.parameters() if parameter.grad is not None]
     loop.accelerator.clip_grad_norm_(learning, LARGEST_GRADIENT)
     loop.optimizer.step()
     loop.optimizer.zero_grad()
-    return loss.item(), int((logits.argmax(dim=1) == labels).sum().item())
+    return loss_sum, right, weight
 
 
 def make_optimizer(

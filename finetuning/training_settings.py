@@ -33,6 +33,9 @@ class Training(Section):
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing.")
     warmup: float = Field(0.06, ge=0, le=1, description="Share of the steps that warm up.")
     max_length: int = Field(256, ge=4, le=131072, description="Longest text, in tokens.")
+    stride: int = Field(
+        128, ge=0, description="Tokens that the windows of a long context have in common."
+    )
     image_size: int | None = Field(
         None, ge=8, le=2048, description="Side that images are scaled to; null: the base model's."
     )

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from finetuning.batching import EncodedRows
+from finetuning.batching import has_tokens
 from finetuning.models import Classifier
 from finetuning.problem import Rows
 
@@ -31,7 +31,7 @@ def narrow_vocabulary(
 
     Rows of the table that are not used end as they began, weight decay included. Where a model
     knows its padding token by a number that would change, nothing is narrowed; nor where rows have
-    no tokens.
+    no tokens, or where the model writes tokens.
 
     Args:
         model: The model; its embedding table is swapped, and put back whole at the end.
@@ -41,16 +41,19 @@ def narrow_vocabulary(
     Yields:
         The same rows, their tokens numbered by the narrow table.
     """
-    if not (isinstance(rows, EncodedRows) and isinstance(validation, EncodedRows)):
-        yield rows, validation
-        return
     base = cast(Any, model.base)
+    # Where words are written too, each step pushes every word's weight, used or not.
+    given = rows, validation
+    writes = getattr(base, "get_output_embeddings", lambda: None)() is not None
+    if writes or not (has_tokens(rows) and has_tokens(validation)):
+        yield given
+        return
     whole: nn.Embedding = base.get_input_embeddings()
     first = np.arange(min(KEPT, whole.num_embeddings), dtype=rows.tokens.dtype)
     used = np.unique(np.concatenate([first, rows.tokens, validation.tokens]))
     padding = getattr(base.config, "pad_token_id", None)
     if type(whole) is not nn.Embedding or (padding is not None and padding >= KEPT):
-        yield rows, validation
+        yield given
         return
     chosen = torch.from_numpy(used.astype(np.int64))
     weights = whole.weight.detach()[chosen].clone()
@@ -58,13 +61,14 @@ def narrow_vocabulary(
     narrow = nn.Embedding(size, width, padding_idx=whole.padding_idx, _weight=weights)
     narrow.requires_grad_(whole.weight.requires_grad)
     base.set_input_embeddings(narrow)
+    narrowed: tuple[Any, Any] = _renumber(rows, used), _renumber(validation, used)
     try:
-        yield _renumber(rows, used), _renumber(validation, used)
+        yield narrowed
     finally:
         with torch.no_grad():
             whole.weight[chosen] = narrow.weight.to(whole.weight)
         base.set_input_embeddings(whole)
 
 
-def _renumber(rows: EncodedRows, used: np.ndarray) -> EncodedRows:
+def _renumber(rows: Any, used: np.ndarray) -> Any:
     return replace(rows, tokens=np.searchsorted(used, rows.tokens).astype(rows.tokens.dtype))

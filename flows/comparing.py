@@ -70,10 +70,11 @@ def describe_comparison(result: dict[str, Any]) -> str:
             f"  {cell['strategy']:<16}{cell['size']:>8}{cell['mean']:>8.3f}{spread:>8}"
             f"{cell['trained']:>13,}{cell['seconds']:>9.1f}{cell['memory'] / 2**20:>6,.0f} MiB"
         )
-    best = max(result["baselines"], key=lambda baseline: baseline["accuracy"])
+    best = max(result["baselines"], key=lambda baseline: baseline["scores"]["accuracy"])
     lines.append(
         f"  on the test rows, {result['choice']['strategy']} trained on all rows: accuracy "
-        f"{result['test']['test/accuracy']:.4f}; {best['description']} {best['accuracy']:.4f}"
+        f"{result['test']['test/accuracy']:.4f}; {best['description']} "
+        f"{best['scores']['accuracy']:.4f}"
     )
     lines.append(f"  page: {result['page']}")
     lines.append(f"  took {result['seconds']:.1f} s")

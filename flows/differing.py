@@ -21,9 +21,11 @@ from finetuning.differences import (
     find_added,
 )
 from finetuning.errors import InputError
+from finetuning.measures import find_measure
+from finetuning.pairing import compare as compare_paired
 from finetuning.pipelines import find_pipeline, flatten, load_pipeline
+from finetuning.roles import METRICS
 from finetuning.snapshots import take_snapshot
-from finetuning.statistics import compare_accuracy
 from flows.environment import prepare_environment
 from flows.inspection import read_lineage
 from tasks.recorded_rows import find_rows, shape_rows
@@ -33,6 +35,7 @@ from tasks.versioning import folder_version, hash_folder, locate
 if TYPE_CHECKING:
     import pandas
 
+LEVEL = 0.025  # of the difference of two versions, one-sided: a 95% interval
 SHOWN_MODULES = 8
 # What a record tells of the circumstances, each compared key by key.
 CIRCUMSTANCES = (
@@ -200,11 +203,8 @@ def compare_scores(then: Side, now: Side) -> dict[str, Any]:
     paired = None
     if same and then.evidence and now.evidence:
         tables = (then.evidence.predictions, now.evidence.predictions)
-        rows = tables[0].merge(tables[1], on="id", suffixes=("", "_now"))
-        right, right_now = (
-            (rows[f"label{end}"] == rows[f"prediction{end}"]).to_numpy() for end in ("", "_now")
-        )
-        paired = asdict(compare_accuracy(right_now, right)) if len(rows) else None
+        kind = (now.record.get("config") or {}).get("problem", "text-classification")
+        paired = compare_predictions(*tables, METRICS[kind][0])
     return {
         "metrics": {
             key: [metrics[0].get(key), metrics[1].get(key)]
@@ -213,6 +213,19 @@ def compare_scores(then: Side, now: Side) -> dict[str, Any]:
         "same_test_rows": same,
         "paired": paired,
     }
+
+
+def compare_predictions(
+    then: pandas.DataFrame, now: pandas.DataFrame, metric: str
+) -> dict[str, Any] | None:
+    """How much better the later predictions are on the rows of both; None where there are none."""
+    shared = sorted(set(then["id"]) & set(now["id"]))
+    if not shared:
+        return None
+    before, after = (table.set_index("id").loc[shared].reset_index() for table in (then, now))
+    found = compare_paired(find_measure(metric), after, before, LEVEL)
+    kept = {key: getattr(found, key) for key in ("low", "high", "p_value", "test")}
+    return {"metric": metric, "value": found.difference, **kept}
 
 
 def describe_differences(result: dict[str, Any]) -> str:
@@ -267,7 +280,8 @@ def _describe_scores(scores: dict[str, Any]) -> list[str]:
         words.append("on other test rows: the difference is not the models' alone")
     elif paired := scores["paired"]:
         words.append(
-            f"on the same test rows, accuracy {paired['value']:+.4f} "
-            f"({paired['low']:+.4f} to {paired['high']:+.4f}, McNemar p = {paired['p_value']:.2g})"
+            f"on the same test rows, {paired['metric']} better by {paired['value']:+.4f} "
+            f"({paired['low']:+.4f} to {paired['high']:+.4f}, p = {paired['p_value']:.2g}, "
+            f"{paired['test']})"
         )
     return words or ["gone"]

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import Fault, InputError, TunesmithError, wrong
 from finetuning.pipelines import find_pipeline, flatten, list_pipelines, load_pipeline
+from finetuning.roles import METRICS
 from flows.environment import prepare_environment
 from tasks.base_models import resolve_base
 from tasks.planning import explain, plan, recall
+from tasks.registered_models import TESTED
 from tasks.registry import (
     SQLITE,
     TAG,
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
 
     from tasks.planning import Work
 
-SCORE = "test/accuracy"
+# The leading metric of every problem, by which its versions are shown.
+SCORES = tuple(dict.fromkeys(f"{TESTED}{names[0]}" for names in METRICS.values()))
 
 
 @dataclass
@@ -47,7 +50,8 @@ class Version:
     run_id: str
     digest: str | None = None
     aliases: list[str] = field(default_factory=list)
-    accuracy: float | None = None
+    score: float | None = None  # by the leading metric of its problem
+    metric: str | None = None
 
 
 def read_status(root: Path) -> dict[str, Any]:
@@ -70,7 +74,8 @@ def describe_pipeline(root: Path, name: str, versions: list[Version]) -> dict[st
         "pipeline": name,
         "model_version": None if newest is None else str(newest.number),
         "aliases": {alias: str(one.number) for one in versions for alias in one.aliases},
-        "accuracy": None if newest is None else newest.accuracy,
+        "score": None if newest is None else newest.score,
+        "metric": None if newest is None else newest.metric,
         "made": None if newest is None else newest.made,
         "faults": [],
     }
@@ -175,10 +180,13 @@ def read_versions(root: Path, names: list[str]) -> dict[str, list[Version]]:
 
 def _read_database(database: sqlite3.Connection) -> dict[str, list[Version]]:
     ask = database.execute
-    scores = dict(ask("select run_uuid, value from latest_metrics where key = ?", (SCORE,)))
+    places = ", ".join("?" * len(SCORES))
+    query = f"select run_uuid, key, value from latest_metrics where key in ({places})"
+    scores = {run: (value, key.removeprefix(TESTED)) for run, key, value in ask(query, SCORES)}
     found: dict[str, dict[int, Version]] = {}
     for name, number, made, run_id in ask(VERSIONS):
-        version = Version(number, _tell_time(made), run_id or "", accuracy=scores.get(run_id))
+        score, metric = scores.get(run_id, (None, None))
+        version = Version(number, _tell_time(made), run_id or "", score=score, metric=metric)
         found.setdefault(name, {})[number] = version
     query = "select name, version, alias from registered_model_aliases order by alias"
     for name, number, alias in ask(query):
@@ -206,7 +214,10 @@ def _ask_registry(client: MlflowClient, name: str) -> list[Version]:
             versions[int(number)].aliases.append(alias)
         newest = versions[max(versions)]
         if newest.run_id:
-            newest.accuracy = client.get_run(newest.run_id).data.metrics.get(SCORE)
+            metrics = client.get_run(newest.run_id).data.metrics
+            key = next((key for key in SCORES if key in metrics), None)
+            if key is not None:
+                newest.score, newest.metric = metrics[key], key.removeprefix(TESTED)
     return list(versions.values())
 
 
@@ -222,10 +233,10 @@ def describe_status(result: dict[str, Any]) -> str:
     reasons: list[list[str]] = [[]]
     for one in result["pipelines"]:
         aliases = ", ".join(f"{alias}={number}" for alias, number in one["aliases"].items())
-        accuracy = "-" if one["accuracy"] is None else f"{one['accuracy']:.4f}"
+        score = "-" if one["score"] is None else f"{one['metric']} {one['score']:.4f}"
         made = (one["made"] or "-")[:16].replace("T", " ")
         version = one["model_version"] or "-"
-        rows.append((one["pipeline"], version, accuracy, made, aliases or "-", one["state"]))
+        rows.append((one["pipeline"], version, score, made, aliases or "-", one["state"]))
         quiet = one["state"] in ("up to date", "never run")
         reasons.append([] if quiet else [f"    {line}" for line in one["why"].splitlines()])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -126,6 +126,7 @@ def make_again(
 ) -> Making:
     """Check out code and data into a place, run there, and read what came of it."""
     sha, folder = record["commit"]["sha"], record["config"]["data"]["path"]
+    ended = False
     try:
         project = check_out(root, sha, place)
         restore(root, record["data_pointer"], folder, project / folder, sha)
@@ -134,10 +135,11 @@ def make_again(
         print(f"tunesmith: commit {sha[:12]} runs again in {place}", file=sys.stderr, flush=True)
         own = (project / CODE).is_file()
         metrics = run_there(project, project if own else PROJECT, record)
+        ended = True
         code = "of the commit" if own else "installed"
         return read_making(project / STATE / "store", metrics, code)
     finally:
-        if not keep:
+        if not (keep and ended):
             drop_checkout(root, place)
 
 

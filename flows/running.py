@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from finetuning.errors import RefusedError
+from finetuning.roles import METRICS
 from flows.environment import prepare_environment
 from flows.preparation import check_tables, hold_pipeline, need_work, prepare_work
 from tasks.planning import STAGES
@@ -98,11 +99,13 @@ def describe_result(result: dict[str, Any]) -> str:
         "refused": f"{name}: the gate refused this model; nothing was registered",
     }
     lines = [heads[result["status"]], *(f"  {reason}" for reason in gate["reasons"])]
-    lines.append(f"  {'this model':<44} accuracy {metrics['test/accuracy']:.4f}")
+    metric = METRICS[result["problem"]][0]
+    lines.append(f"  {'this model':<44} {metric} {metrics[f'test/{metric}']:.4f}")
     for baseline in result["baselines"]:
         low, high = baseline["interval"]
         lead = f"lead {baseline['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
-        lines.append(f"  {baseline['description']:<44} accuracy {baseline['accuracy']:.4f}  {lead}")
+        score = baseline["scores"][metric]
+        lines.append(f"  {baseline['description']:<44} {metric} {score:.4f}  {lead}")
     if result["model_uri"]:
         lines.append(f"  load it: mlflow.pyfunc.load_model({result['model_uri']!r})")
     lines += [f"  not reproducible: {reason}" for reason in result.get("not_reproducible", ())]

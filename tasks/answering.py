@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +30,19 @@ class Answers:
     error: str | None = None
 
 
-def ask_model(uri: str, tracking_uri: str, tables: dict[str, pandas.DataFrame]) -> Answers:
+def ask_model(
+    uri: str,
+    tracking_uri: str,
+    tables: dict[str, pandas.DataFrame],
+    parameters: Mapping[str, Any] | None = None,
+) -> Answers:
     """Load a model by its URI in a fresh process and let it answer some tables.
 
     Args:
         uri: Such as models:/NAME/VERSION.
         tracking_uri: Of the store that knows it.
         tables: Inputs by name; single rows of the first are timed. Empty tables are not asked.
+        parameters: By which it is asked, beside the tables.
 
     Returns:
         One table of answers for each; none, and the error, where the model did not load or answer.
@@ -54,6 +61,7 @@ def ask_model(uri: str, tracking_uri: str, tables: dict[str, pandas.DataFrame]) 
             "tables": {name: str(place / f"{name}.parquet") for name in asked},
             "answers": {name: str(place / f"{name}.answers.parquet") for name in asked},
             "result": str(place / "result.json"),
+            "parameters": dict(parameters or {}),
         }
         for name, table in asked.items():
             table.to_parquet(place / f"{name}.parquet", index=False)

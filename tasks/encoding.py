@@ -26,20 +26,26 @@ def encode(work: Work) -> Outcome:
 def _make(work: Work, folder: Path) -> dict[str, Any]:
     rows = read_rows(fetch(work, "snapshot").folder)
     columns = work.pipeline.data.columns
-    labels = work.pipeline.data.labels or learn_labels(rows, columns)
+    problem = find_problem(work.pipeline.problem)
+    labels: tuple[str, ...] = ()
+    if problem.has_classes:
+        labels = work.pipeline.data.labels or learn_labels(rows, columns)
     numbers = {label: number for number, label in enumerate(labels)}
-    encoding = find_problem(work.pipeline.problem).encoding
+    encoding = problem.encoding
     encoder = encoding.open_encoder(
         work.base.folder, columns, work.pipeline.training, work.root / work.pipeline.data.path
     )
-    usable = encoding.find_usable(rows, columns) & rows[columns.label].isin(numbers)
+    usable = encoding.find_usable(rows, columns)
+    if problem.has_classes:
+        usable &= rows[columns.label].isin(numbers)
     counts, longest = {}, 0
     for split in SPLITS:
         chosen = rows[usable & (rows["split"] == split)]
-        classes = chosen[columns.label].map(numbers).to_numpy(np.int64)
-        encoded = encoder.encode(chosen, classes, f"encoding {split}")
+        found = chosen[columns.label].map(numbers) if problem.has_classes else -1
+        classes = np.broadcast_to(np.asarray(found, np.int64), len(chosen))
+        encoded = encoder.encode(chosen, classes, f"encoding {split}", learning=split == "train")
         encoding.save_rows(encoded, folder / f"{split}.safetensors")
         np.save(folder / f"{split}.npy", chosen.index.to_numpy(np.int64), allow_pickle=False)
-        counts[split] = len(encoded)
+        counts[split] = len(chosen)
         longest = max(longest, int(encoded.lengths.max(initial=0)))
     return {"labels": list(labels), "rows": counts, "longest": longest}

@@ -10,29 +10,25 @@ import numpy as np
 import pandas
 import torch
 
-from finetuning.baselines import Baseline, predict_majority
+from finetuning.baselines import Baseline, name_classes
 from finetuning.devices import choose_device
-from finetuning.evaluation import (
-    compute_macro_f1,
-    compute_probabilities,
-    confuse,
-    measure_calibration,
-    score_classes,
-)
-from finetuning.probing import compute_logits, fit_probe
+from finetuning.measures import find_measure
+from finetuning.pairing import compare, find_interval
+from finetuning.probing import fit_probe
 from finetuning.problem import find_problem
-from finetuning.statistics import bootstrap, compare_accuracy, wilson
-from finetuning.training import score_logits
+from finetuning.roles import METRICS
 from tasks.snapshot import read_rows
 from tasks.stages import Outcome, fetch, perform, stage
 from tasks.training import MODEL, keep_features
 
 if TYPE_CHECKING:
+    from finetuning.pairing import Paired
+    from finetuning.problem import Problem, Rows
     from tasks.planning import Work
 
-WORST_ERRORS = 30
 PREDICTIONS = "predictions.parquet"
 EVALUATION = "evaluation.json"
+LEVEL = 0.025  # of the leads over the baselines, one-sided: 95% intervals
 
 
 @stage("evaluate")
@@ -42,58 +38,49 @@ def evaluate(work: Work) -> Outcome:
 
 
 def _make(work: Work, folder: Path) -> dict[str, Any]:
-    encoded = fetch(work, "encode")
-    labels = tuple(encoded.facts["labels"])
-    problem = find_problem(work.pipeline.problem)
-    rows = problem.encoding.load_rows(encoded.folder / "test.safetensors")
-    model, _ = problem.modelling.load(fetch(work, "train").folder / MODEL)
-    # In fp32, as the model is served: what is judged is what answers.
-    logits = compute_logits(model, rows, choose_device("fp32"), "evaluating")
-    probabilities = compute_probabilities(logits.numpy())
-    predictions = probabilities.argmax(axis=1)
-    tested = read_test_rows(work)
-    table = tabulate_predictions(work, tested, labels, predictions, probabilities)
+    problem, columns = find_problem(work.pipeline.problem), work.pipeline.data.columns
+    rows, tested = load_rows(work, "test"), read_split(work, "test")
+    model, description = problem.modelling.load(fetch(work, "train").folder / MODEL)
+    examined = problem.scoring.examine(model, description, rows, tested, columns)
+    table = tabulate_predictions(work, tested, examined.answers)
     table.to_parquet(folder / PREDICTIONS, index=False)
-    right = predictions == rows.labels
-    confusion = confuse(rows.labels, predictions, len(labels))
-    calibration, bins = measure_calibration(probabilities, rows.labels)
-    metrics = {
-        "test/accuracy": float(right.mean()),
-        "test/macro_f1": compute_macro_f1(confusion),
-        "test/expected_calibration_error": calibration,
-        "test/loss": score_logits(logits, torch.from_numpy(rows.labels))[0],
-    }
-
-    def resample_macro_f1(chosen: np.ndarray) -> float:
-        return compute_macro_f1(confuse(rows.labels[chosen], predictions[chosen], len(labels)))
-
+    measures = METRICS[problem.kind]
+    leading = find_measure(measures[0])
+    baselines = [
+        (baseline, tabulate_predictions(work, tested, baseline.answers))
+        for baseline in answer_simply(work, problem, tested)
+    ]
     details = {
         "intervals": {
-            "test/accuracy": wilson(int(right.sum()), len(right)),
-            "test/macro_f1": bootstrap(resample_macro_f1, len(right))[:2],
+            f"test/{name}": find_interval(find_measure(name), table, LEVEL) for name in measures
         },
         "baselines": [
-            score_baseline(baseline, rows.labels, right, len(labels))
-            for baseline in predict_baselines(work, tested)
+            {
+                "name": baseline.name,
+                "description": baseline.description,
+                "scores": score(own, measures),
+                **_lead(compare(leading, table, own, LEVEL)),
+            }
+            for baseline, own in baselines
         ],
-        "confusion": confusion.tolist(),
-        "per_class": [vars(score) for score in score_classes(confusion, labels)],
-        "reliability": [vars(one) for one in bins],
-        "errors": find_worst_errors(table, find_shown(work)),
-        "slices": score_slices(table, work.pipeline.data.slices, labels),
-        "labels": labels,
-        "tested_rows": len(rows),
+        "errors": problem.scoring.find_worst(table, find_shown(work)),
+        "slices": score_slices(table, work.pipeline.data.slices, measures),
+        "tested_rows": len(table),
+        **examined.details,
     }
     (folder / EVALUATION).write_text(json.dumps(details, ensure_ascii=False, indent=1), "utf-8")
-    return {"metrics": metrics}
+    metrics = score(table, measures) | dict(examined.metrics)
+    return {"metrics": {f"test/{name}": value for name, value in metrics.items()}}
 
 
-def read_test_rows(work: Work) -> pandas.DataFrame:
-    """The snapshot's test rows that were encoded, in the order in which they were."""
-    return _read_split(work, "test")
+def load_rows(work: Work, split: str) -> Rows:
+    """The encoded rows of a split."""
+    encoding = find_problem(work.pipeline.problem).encoding
+    return encoding.load_rows(fetch(work, "encode").folder / f"{split}.safetensors")
 
 
-def _read_split(work: Work, split: str) -> pandas.DataFrame:
+def read_split(work: Work, split: str) -> pandas.DataFrame:
+    """The snapshot's rows of a split that were encoded, in the order in which they were."""
     rows = read_rows(fetch(work, "snapshot").folder)
     chosen: np.ndarray = np.load(fetch(work, "encode").folder / f"{split}.npy", allow_pickle=False)
     return rows.iloc[chosen].reset_index(drop=True)
@@ -101,106 +88,86 @@ def _read_split(work: Work, split: str) -> pandas.DataFrame:
 
 def find_shown(work: Work) -> str:
     """The column whose value stands for a row."""
-    return str(getattr(work.pipeline.data.columns, find_problem(work.pipeline.problem).shown))
+    return find_problem(work.pipeline.problem).find_shown(work.pipeline.data.columns)
 
 
 def tabulate_predictions(
-    work: Work,
-    tested: pandas.DataFrame,
-    labels: tuple[str, ...],
-    predictions: np.ndarray,
-    probabilities: np.ndarray,
+    work: Work, tested: pandas.DataFrame, answers: pandas.DataFrame
 ) -> pandas.DataFrame:
-    """The prediction table: id, label, prediction, score, slices, and what stands for the row."""
+    """The prediction table: id, what the problem marks of the answers, slices, the row's text.
+
+    Args:
+        work: The run's work.
+        tested: Test rows of the snapshot.
+        answers: A model's answers to them, in the same order.
+    """
     table = tested[["file", "row", find_shown(work), *work.pipeline.data.slices]].copy()
     table.insert(0, "id", tested["file"] + ":" + tested["row"].astype(str))
-    table["label"] = tested[work.pipeline.data.columns.label]
-    table["prediction"] = [labels[number] for number in predictions]
-    table["score"] = probabilities.max(axis=1)
+    scoring = find_problem(work.pipeline.problem).scoring
+    marked = scoring.mark(answers.set_axis(tested.index), tested, work.pipeline.data.columns)
+    for name in marked.columns:
+        table[name] = marked[name]
     return table.loc[:, ~table.columns.duplicated()]
 
 
-def predict_baselines(work: Work, tested: pandas.DataFrame) -> list[Baseline]:
-    """Majority class, the problem's simple model, the frozen base with a linear head."""
-    encoded, problem = fetch(work, "encode"), find_problem(work.pipeline.problem)
-    rows = {
-        split: problem.encoding.load_rows(encoded.folder / f"{split}.safetensors")
-        for split in ("train", "validation", "test")
-    }
-    fitted = {split: rows[split] for split in ("train", "validation")}
-    labels = {split: rows[split].labels for split in rows}
-    tables = {split: _read_split(work, split) for split in fitted} | {"test": tested}
-    baselines = [
-        predict_majority(labels["train"], len(tested)),
-        problem.comparing.predict_simply(tables, rows, work.pipeline.data.columns),
-    ]
-    if not work.base.has_weights:
-        return baselines
+def answer_simply(work: Work, problem: Problem, tested: pandas.DataFrame) -> list[Baseline]:
+    """The problem's simple baselines, and what its base model gives as it came."""
+    rows = {split: load_rows(work, split) for split in ("train", "validation", "test")}
+    tables = {split: read_split(work, split) for split in ("train", "validation")}
+    tables["test"] = tested
+    labels, columns = fetch(work, "encode").facts["labels"], work.pipeline.data.columns
+    baselines = list(problem.comparing.predict_simply(tables, rows, columns, labels))
+    if work.base.has_weights and problem.head == "fitted":
+        baselines.append(_probe_base(work, rows, labels))
+    if work.base.has_weights and problem.head == "pretrained":
+        seed, longest = work.pipeline.training.seed, fetch(work, "encode").facts["longest"]
+        model = problem.modelling.build(work.base.folder, 0, seed, longest=longest).eval()
+        answers = problem.scoring.examine(model, {}, rows["test"], tested, columns).answers
+        baselines.append(Baseline("base", "the base model as it came", answers))
+    return baselines
+
+
+def _probe_base(work: Work, rows: dict[str, Rows], labels: list[str]) -> Baseline:
     device = choose_device(work.pipeline.training.precision)
+    fitted = {split: rows[split] for split in ("train", "validation")}
     features = keep_features(work, "features", fitted, device)
     features |= keep_features(work, "features-test", {"test": rows["test"]}, device)
     probe = fit_probe(
         features["train"],
-        torch.from_numpy(labels["train"]),
+        torch.from_numpy(rows["train"].labels),
         features["validation"],
-        torch.from_numpy(labels["validation"]),
-        len(encoded.facts["labels"]),
+        torch.from_numpy(rows["validation"].labels),
+        len(labels),
     )
-    frozen = probe.logits(features["test"]).argmax(dim=1).numpy()
-    return [*baselines, Baseline("frozen", "the frozen base model with a linear head", frozen)]
+    answers = name_classes(probe.logits(features["test"]).argmax(dim=1).numpy(), labels)
+    return Baseline("frozen", "the frozen base model with a linear head", answers)
 
 
-def score_baseline(
-    baseline: Baseline, labels: np.ndarray, right: np.ndarray, classes: int
-) -> dict[str, Any]:
-    """A baseline's scores, and the model's lead over it on the same rows."""
-    hits = baseline.predictions == labels
-    lead = compare_accuracy(right, hits)
+def score(table: pandas.DataFrame, measures: tuple[str, ...]) -> dict[str, float]:
+    """The metrics of a prediction table."""
+    return {name: find_measure(name).compute(table) for name in measures}
+
+
+def _lead(paired: Paired) -> dict[str, Any]:
+    """How much better the model is than a baseline, on the same rows."""
     return {
-        "name": baseline.name,
-        "description": baseline.description,
-        "accuracy": float(hits.mean()),
-        "macro_f1": compute_macro_f1(confuse(labels, baseline.predictions, classes)),
-        "difference": lead.value,
-        "interval": [lead.low, lead.high],
-        "p_value": lead.p_value,
+        "difference": paired.difference,
+        "interval": [paired.low, paired.high],
+        "p_value": paired.p_value,
     }
 
 
-def find_worst_errors(table: pandas.DataFrame, text: str) -> list[dict[str, Any]]:
-    """The wrong predictions that the model was surest of."""
-    wrong = table[table["label"] != table["prediction"]]
-    worst = wrong.sort_values("score", ascending=False, kind="stable").head(WORST_ERRORS)
+def score_slices(
+    table: pandas.DataFrame, slices: tuple[str, ...], measures: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """The metrics of every value of every slice column."""
     return [
         {
-            "file": row["file"],
-            "row": int(row["row"]),
-            "text": row[text],
-            "label": row["label"],
-            "prediction": row["prediction"],
-            "score": float(row["score"]),
+            "column": column,
+            "value": str(value),
+            "rows": len(rows),
+            "scores": score(rows, measures),
         }
-        for _, row in worst.iterrows()
+        for column in slices
+        for value, rows in table.groupby(column, dropna=False, sort=True)
     ]
-
-
-def score_slices(
-    table: pandas.DataFrame, slices: tuple[str, ...], labels: tuple[str, ...]
-) -> list[dict[str, Any]]:
-    """Accuracy and macro F1 of every value of every slice column."""
-    numbers = {label: number for number, label in enumerate(labels)}
-    scores = []
-    for column in slices:
-        for value, rows in table.groupby(column, dropna=False, sort=True):
-            true = rows["label"].map(numbers).to_numpy()
-            predicted = rows["prediction"].map(numbers).to_numpy()
-            scores.append(
-                {
-                    "column": column,
-                    "value": str(value),
-                    "rows": len(rows),
-                    "accuracy": float((true == predicted).mean()),
-                    "macro_f1": compute_macro_f1(confuse(true, predicted, len(labels))),
-                }
-            )
-    return scores

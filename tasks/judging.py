@@ -15,10 +15,11 @@ from finetuning.errors import TunesmithError
 from finetuning.gate import judge
 from finetuning.measures import find_measure
 from finetuning.predictions import Slices
+from finetuning.problem import find_problem
 from finetuning.slices import FEWEST_ROWS
 from finetuning.verdicts import Evidence, Serving
 from tasks.answering import Answers, ask_model
-from tasks.evaluation import PREDICTIONS, find_shown, read_test_rows
+from tasks.evaluation import PREDICTIONS, find_shown, read_split, tabulate_predictions
 from tasks.logged_model import keep_model, name_inputs, read_inputs
 from tasks.registry import CHAMPION, TAG, find_champion, find_tracking_uri
 from tasks.stages import fetch
@@ -52,24 +53,25 @@ def judge_candidate(client: MlflowClient, work: Work, run_id: str) -> Verdict:
     if not first.promote:
         return first
     model = keep_model(client, work, run_id)
-    tested = read_test_rows(work)
+    tested, problem = read_split(work, "test"), find_problem(work.pipeline.problem)
     served = choose_served(len(tested))
     answers = ask_model(
         f"models:/{model.model_id}",
         find_tracking_uri(work.root),
         {TEST: read_inputs(work, tested.iloc[served]), BEHAVIOUR: _tabulate_behaviour(work)},
+        problem.judged,
     )
     evidence = replace(
         evidence,
         behaviour=_check_behaviour(work, answers),
-        serving=compare_answers(table.iloc[served], answers),
+        serving=compare_served(work, table.iloc[served], tested.iloc[served], answers),
     )
     if champion is None or champion.tags.get(f"{TAG}.digest") == work.plans["register"].key:
         alone = "it is the champion itself" if champion else "there is no champion to compare with"
         return judge(replace(evidence, why_alone=alone), gate, measure)
     evidence = replace(
         evidence,
-        champion=score_champion(work, champion, table, read_inputs(work, tested)),
+        champion=score_champion(work, champion, tested),
         judged=count_judged(client, run_id, about["rows_digest"]),
         apart={} if logged is None else tell_apart(work, table, logged),
     )
@@ -93,30 +95,22 @@ def describe_subject(work: Work, champion: Any | None) -> dict[str, Any]:
     }
 
 
-def score_champion(
-    work: Work, champion: Any, table: pandas.DataFrame, rows: pandas.DataFrame
-) -> pandas.DataFrame:
+def score_champion(work: Work, champion: Any, tested: pandas.DataFrame) -> pandas.DataFrame:
     """The champion's prediction table on the rows of today's test split.
 
     Raises:
         TunesmithError: It does not load or answer.
     """
     uri = f"models:/{work.pipeline.name}/{champion.version}"
-    answers = ask_model(uri, find_tracking_uri(work.root), {TEST: rows})
+    judged = find_problem(work.pipeline.problem).judged
+    rows = {TEST: read_inputs(work, tested)}
+    answers = ask_model(uri, find_tracking_uri(work.root), rows, judged)
     if answers.error is not None:
         raise TunesmithError(
             f"the champion {uri} does not answer these test rows ({answers.error}): mend it, or "
             f"take the alias {CHAMPION} from it, and run again"
         )
-    return replace_answers(table, answers.tables[TEST])
-
-
-def replace_answers(table: pandas.DataFrame, answers: pandas.DataFrame) -> pandas.DataFrame:
-    """A prediction table with another model's answers, row by row."""
-    replaced = table.copy()
-    for name in answers.columns:
-        replaced["prediction" if name == "label" else name] = answers[name].to_numpy()
-    return replaced
+    return tabulate_predictions(work, tested, answers.tables[TEST])
 
 
 def choose_served(rows: int) -> np.ndarray:
@@ -127,19 +121,35 @@ def choose_served(rows: int) -> np.ndarray:
     return np.unique(np.linspace(0, rows - 1, min(rows, SERVED_ROWS)).astype(np.int64))
 
 
-def compare_answers(table: pandas.DataFrame, answers: Answers) -> Serving:
-    """Whether the loaded model answered as evaluation logged it."""
+def compare_served(
+    work: Work, logged: pandas.DataFrame, tested: pandas.DataFrame, answers: Answers
+) -> Serving:
+    """Whether the loaded model answered as evaluation logged it.
+
+    Args:
+        work: The run's work.
+        logged: Rows of the prediction table.
+        tested: The same rows of the snapshot.
+        answers: What the loaded model answered to them.
+    """
     if answers.error is not None:
         return Serving(0, 0, 0.0, None, answers.error)
-    served = replace_answers(table, answers.tables[TEST])
-    different = int((served["prediction"] != table["prediction"]).sum())
-    apart = float((served["score"] - table["score"]).abs().max(skipna=False))
+    served = tabulate_predictions(work, tested, answers.tables[TEST])
+    numbers = list(served.select_dtypes("number").columns)
+    different = 0
+    if "prediction" in served:
+        same = served["prediction"].to_numpy() == logged["prediction"].to_numpy()
+        different = int((~same).sum())
+    gaps = np.abs(served[numbers].to_numpy(float) - logged[numbers].to_numpy(float))
+    apart = float(gaps.max(initial=0.0))
     if not np.isfinite(apart):
-        return Serving(len(table), different, 0.0, answers.latency_ms, "a score is not finite")
-    return Serving(len(table), different, apart, answers.latency_ms)
+        return Serving(len(logged), different, 0.0, answers.latency_ms, "a number is not finite")
+    return Serving(len(logged), different, apart, answers.latency_ms)
 
 
 def _tabulate_behaviour(work: Work) -> pandas.DataFrame:
+    if not work.pipeline.gate.behaviour:
+        return pandas.DataFrame()
     columns = list(name_inputs(work).values())
     rows = list_inputs(work.pipeline.gate.behaviour, columns[0])
     return pandas.DataFrame(rows, columns=columns).fillna("").astype(str)
@@ -214,7 +224,7 @@ def tell_apart(
 ) -> dict[str, np.ndarray]:
     """Rows that are as the champion was tested on them, relabelled since, or new since."""
     text = find_shown(work)
-    if text not in logged.columns:
+    if text not in logged.columns or "label" not in logged.columns:
         return {}
     known = set(logged[text])
     labelled = set(zip(logged[text], logged["label"], strict=True))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import finetuning
 from finetuning.problem import find_problem
 from finetuning.snapshots import list_columns
-from tasks.evaluation import read_test_rows
+from tasks.evaluation import read_split
 from tasks.registry import TAG
 from tasks.stages import fetch
 from tasks.training import MODEL
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 REQUIREMENTS = ("torch", "transformers", "safetensors", "numpy", "pandas", "pydantic", "tqdm")
 EXAMPLE_ROWS = 3
+ENCODING = {"max_length", "stride", "image_size"}  # settings that a served model encodes by
 KEPT = f"{TAG}.model_id"  # so that a second attempt attaches no second model
 _PYFUNC = Path(__file__).with_name("pyfunc_model.py")
 
@@ -52,8 +53,9 @@ def _is_whole(client: MlflowClient, model_id: str) -> bool:
 
 def name_inputs(work: Work) -> dict[str, str]:
     """Which columns the model reads: role -> name."""
-    named = list_columns(work.pipeline.data.columns, work.pipeline.problem)
-    return {role: name for role, name in named if role != "label"}
+    problem = find_problem(work.pipeline.problem)
+    named = list_columns(work.pipeline.data.columns, problem.kind)
+    return {role: name for role, name in named if role not in problem.targets}
 
 
 def read_inputs(work: Work, rows: pandas.DataFrame) -> pandas.DataFrame:
@@ -67,13 +69,21 @@ def log_model(work: Work, run_id: str) -> Any:
     """Attach the model to its run as a pyfunc from code: weights, tokenizer, library, no pickle."""
     import mlflow
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec, DataType, Schema
+    from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
     pipeline, problem = work.pipeline, find_problem(work.pipeline.problem)
     inputs = name_inputs(work)
     signature = ModelSignature(
         Schema([ColSpec(DataType[problem.served], name) for name in inputs.values()]),
-        Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]),
+        Schema([ColSpec(DataType[kind], name) for name, kind in problem.answers.items()]),
+        ParamSchema(
+            [
+                ParamSpec(name, DataType.long if type(value) is int else DataType.double, value)
+                for name, value in problem.parameters.items()
+            ]
+        )
+        if problem.parameters
+        else None,
     )
     with mlflow.start_run(run_id=run_id):
         return mlflow.pyfunc.log_model(
@@ -84,10 +94,12 @@ def log_model(work: Work, run_id: str) -> Any:
             model_config={
                 "problem": problem.kind,
                 "columns": inputs,
-                "training": pipeline.training.model_dump(include={"max_length", "image_size"}),
+                "training": pipeline.training.model_dump(
+                    include={"max_length", "stride", "image_size"}
+                ),
             },
             signature=signature,
-            input_example=read_inputs(work, read_test_rows(work).head(EXAMPLE_ROWS)),
+            input_example=read_inputs(work, read_split(work, "test").head(EXAMPLE_ROWS)),
             pip_requirements=[
                 f"{name}=={metadata.version(name)}" for name in (*REQUIREMENTS, *problem.requires)
             ],

@@ -42,6 +42,7 @@ _CONFIG: dict[str, tuple[str, ...]] = {
         "data.labels",
         "model.revision",
         "training.max_length",
+        "training.stride",
         "training.image_size",
     ),
     "train": ("model.revision", "model.dropout", "strategy", "training"),
@@ -81,9 +82,9 @@ _PARTS: dict[str, tuple[Part, ...]] = {
     "validate": ("checking",),
     "encode": ("encoding",),
     "features": ("encoding", "modelling"),
-    "train": ("encoding", "modelling"),
-    "evaluate": ("encoding", "modelling", "comparing"),
-    "register": (),
+    "train": ("encoding", "modelling", "scoring"),
+    "evaluate": ("encoding", "modelling", "scoring", "comparing"),
+    "register": ("scoring",),
 }
 _READS_BASE = ("encode", "features", "train")
 

@@ -13,8 +13,8 @@ import mlflow.pyfunc
 import pandas
 
 
-class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow asks for a subclass
-    """Answers each row with its most probable label and that label's probability."""
+class Model(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow asks for a subclass
+    """Answers each row as its problem does: with a label and a score, for instance."""
 
     def load_context(self, context: Any) -> None:
         """Load the weights, and what encodes rows for them, from the version's artifacts."""
@@ -24,42 +24,35 @@ class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow ask
         problem = find_problem(context.model_config["problem"])
         folder = Path(context.artifacts["model"])
         self.model, self.description = problem.modelling.load(folder)
-        columns = Columns.model_validate(context.model_config["columns"])
+        self.scoring = problem.scoring
+        self.columns = Columns.model_validate(context.model_config["columns"])
         training = Training.model_validate(context.model_config["training"])
-        self.encoder = problem.encoding.open_encoder(folder, columns, training)
+        self.encoder = problem.encoding.open_encoder(folder, self.columns, training)
 
     def predict(
         self,
         context: Any,  # noqa: ARG002 - MLflow's signature
         model_input: pandas.DataFrame,
-        params: dict[str, Any] | None = None,  # noqa: ARG002 - likewise
+        params: dict[str, Any] | None = None,
     ) -> pandas.DataFrame:
-        """Score rows.
+        """Answer rows.
 
         Args:
             context: MLflow's; not read.
             model_input: A table with the column(s) that the pipeline was trained on.
-            params: Not read.
+            params: What the signature lets a caller set.
 
         Returns:
-            A table with label and score, in the rows' order.
+            A table with the columns that the signature names, in the rows' order.
         """
         import numpy
-
-        from finetuning.devices import choose_device
-        from finetuning.evaluation import compute_probabilities
-        from finetuning.probing import compute_logits
 
         table = pandas.DataFrame(model_input)
         unknown = numpy.full(len(table), -1, numpy.int64)
         rows = self.encoder.encode(table, unknown)
-        logits = compute_logits(self.model, rows, choose_device("fp32"))
-        probabilities = compute_probabilities(logits.numpy())
-        names = numpy.array(self.description["labels"], dtype=object)
-        return pandas.DataFrame(
-            {"label": names[probabilities.argmax(axis=1)], "score": probabilities.max(axis=1)},
-            index=table.index,
+        return self.scoring.answer(
+            self.model, self.description, rows, table, self.columns, params or {}
         )
 
 
-mlflow.models.set_model(Classifier())
+mlflow.models.set_model(Model())

@@ -30,8 +30,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     model = mlflow.pyfunc.load_model(request["uri"])
     loaded = time.perf_counter() - started
     tables = {name: pandas.read_parquet(path) for name, path in request["tables"].items()}
+    parameters = request["parameters"] or None
     for name, table in tables.items():
-        answers = model.predict(table)
+        answers = model.predict(table, params=parameters)
         pandas.DataFrame(answers).to_parquet(request["answers"][name], index=False)
     seconds = []
     rows = next(iter(tables.values()))
@@ -39,7 +40,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         place = number % len(rows)
         row = rows.iloc[place : place + 1]
         started = time.perf_counter()
-        model.predict(row)
+        model.predict(row, params=parameters)
         seconds.append(time.perf_counter() - started)
     return {
         "load_seconds": loaded,

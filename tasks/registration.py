@@ -108,6 +108,7 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
         "alias": alias,
         "run_id": run_id,
         "flow_run_id": lineage.flow_run_id,
+        "problem": work.pipeline.problem,
         "data_version": work.data.version,
         "metrics": metrics,
         "baselines": details["baselines"],

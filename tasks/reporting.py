@@ -19,6 +19,7 @@ from finetuning.reports import (
     render,
     to_markdown,
 )
+from finetuning.roles import METRICS
 from tasks.evaluation import EVALUATION
 from tasks.stages import fetch
 
@@ -52,10 +53,11 @@ def make_report(work: Work, verdict: dict[str, Any], lineage: Lineage) -> Report
             for baseline in details["baselines"]
         ],
         history=history,
-        labels=details["labels"],
-        confusion=details["confusion"],
-        per_class=[ClassScore(**score) for score in details["per_class"]],
-        reliability=[Bin(**one) for one in details["reliability"]],
+        labels=details.get("labels", ()),
+        tested_rows=details["tested_rows"],
+        confusion=details.get("confusion", ()),
+        per_class=[ClassScore(**score) for score in details.get("per_class", ())],
+        reliability=[Bin(**one) for one in details.get("reliability", ())],
         errors=[WorstError(**error) for error in details["errors"]],
         slices=[SliceScore(**score) for score in details["slices"]],
         verdict=verdict,
@@ -91,17 +93,18 @@ def publish(name: str, result: dict[str, Any], card: str) -> None:
     """
     key = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
     create_markdown_artifact(markdown=card, key=f"{key}-model-card", description="Model card")
+    metric = METRICS[result["problem"]][0]
     rows = [
         {
             "model": baseline["name"],
-            "accuracy": f"{baseline['accuracy']:.4f}",
+            metric: f"{baseline['scores'][metric]:.4f}",
             "lead of this model": f"{baseline['difference']:+.4f}",
             "interval": "{:+.4f} to {:+.4f}".format(*baseline["interval"]),
         }
         for baseline in result["baselines"]
     ]
-    own = f"{result['metrics']['test/accuracy']:.4f}"
-    rows.insert(0, {"model": name, "accuracy": own, "lead of this model": "", "interval": ""})
+    own = f"{result['metrics'][f'test/{metric}']:.4f}"
+    rows.insert(0, {"model": name, metric: own, "lead of this model": "", "interval": ""})
     create_table_artifact(table=rows, key=f"{key}-scores", description="Scores on the test rows")
     publish_verdict(key, result["gate"])
 

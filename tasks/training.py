@@ -57,7 +57,7 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
         log_epoch,
     )
     place = folder / MODEL
-    save_adapted(adapted, place, labels, work.pipeline.training.max_length, work.base.name)
+    save_adapted(adapted, place, labels, work.pipeline, work.base.name)
     columns, settings = work.pipeline.data.columns, work.pipeline.training
     problem.encoding.open_encoder(work.base.folder, columns, settings).save(place)
     result, device = adapted.result, adapted.device

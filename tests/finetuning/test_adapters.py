@@ -71,7 +71,7 @@ def test_only_adapters_and_head_learn(folder, tmp_path):
     right = (logits.argmax(dim=1).numpy() == checked.labels).mean()
     assert right == pytest.approx(seen.validation_accuracy)
     assert right > 0.8
-    save_adapted(adapted, tmp_path, ("bad", "good"), 32, "some/base")
+    save_adapted(adapted, tmp_path, ("bad", "good"), pipeline(), "some/base")
     model, _ = load(tmp_path)
     assert torch.allclose(compute_logits(model, checked, CPU), logits, atol=1e-5)
     assert model.base.state_dict().keys() == before.keys()
@@ -87,7 +87,7 @@ def test_kept_adapters_are_what_was_added(folder, tmp_path):
 
     rows, chosen = make_rows(folder), pipeline(rank=2, alpha=3)
     adapted = adapt(folder, 2, chosen, rows, rows, None, tmp_path)
-    save_adapted(adapted, tmp_path, ("bad", "good"), 32, "some/base")
+    save_adapted(adapted, tmp_path, ("bad", "good"), chosen, "some/base")
     config = json.loads((tmp_path / "adapters" / "adapter_config.json").read_text("utf-8"))
     assert (config["base_model_name_or_path"], config["r"]) == ("some/base", 2)
     weights = load_file(tmp_path / "adapters" / "adapter_model.safetensors")

@@ -10,6 +10,7 @@ from finetuning.batching import (
     EncodedRows,
     collate,
     cut_batches,
+    cut_micro_batches,
     load_rows,
     save_rows,
     shuffle_by_length,
@@ -162,3 +163,20 @@ def test_collate_pads_states_with_zeros():
     )
     states = collate(rows, [1, 0])["states"]
     assert states.tolist() == [[[2.0, 2.5], [3.0, 3.5]], [[1.0, 1.5], [0.0, 0.0]]]
+
+
+def test_micro_batches_hold_the_budget():
+    """Each row once, each part at most so many padded tokens, or one row that is longer."""
+    lengths = np.array([5, 90, 10, 40, 7, 200])
+    chosen = np.array([0, 1, 2, 3, 5])
+    parts = cut_micro_batches(chosen, lengths, 100)
+    assert sorted(np.concatenate(parts)) == sorted(chosen)
+    assert [list(part) for part in parts] == [[5], [1], [3, 2], [0]]
+    assert all(len(part) == 1 or len(part) * lengths[part].max() <= 100 for part in parts)
+
+
+def test_a_batch_within_the_budget_stays_as_it_is():
+    """Its order too: the same bits as without a budget."""
+    chosen = np.array([2, 0, 1])
+    (part,) = cut_micro_batches(chosen, np.array([5, 9, 10]), 30)
+    assert part is chosen

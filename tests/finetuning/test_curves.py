@@ -50,8 +50,9 @@ def test_page():
         "choice": {"strategy": "full", "sure": True}, "cells": [vars(one) for one in CELLS],
         "seeds": [0, 1, 2], "validation_rows": 1234, "epochs": 3, "batch_size": 32,
         "learning_rate": 5e-5, "test": {"test/accuracy": 0.91234, "test/macro_f1": 0.9},
-        "baselines": [{"description": "the most frequent label", "accuracy": 0.5,
-                       "macro_f1": 0.3, "difference": 0.41, "interval": [0.3, 0.5]}],
+        "baselines": [{"description": "the most frequent label",
+                       "scores": {"accuracy": 0.5, "macro_f1": 0.3},
+                       "difference": 0.41, "interval": [0.3, 0.5]}],
     }  # fmt: skip
     page = render_comparison(result)
     assert "take full &amp; go" in page

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import ResNetConfig, ResNetModel, ViTConfig, ViTModel
 
+from finetuning import class_scoring
 from finetuning.config import Training
 from finetuning.convolutional import ARCHITECTURES
 from finetuning.devices import Device
@@ -111,7 +112,7 @@ def test_what_is_frozen_does_not_move_by_a_bit(folder, frozen):
         {"epochs": 1, "batch_size": 4, "learning_rate": 0.01, "warmup": 0, "early_stopping": None}
     )
     rows = make_rows()
-    train(model, table, rows, rows, settings, CPU)
+    train(model, table, rows, rows, class_scoring, settings, CPU)
     after = model.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     for group in groups[frozen:]:

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import binomtest, norm
 
 from finetuning.measures import find_measure
-from finetuning.pairing import BOOTSTRAP, MCNEMAR, compare, weigh_fall
+from finetuning.pairing import BOOTSTRAP, MCNEMAR, compare, find_interval, weigh_fall
 from finetuning.statistics import compare_accuracy
 
 ACCURACY = find_measure("accuracy")
@@ -136,3 +136,22 @@ def test_fall_of_a_mean():
     pair = numbers(champion - 0.1 + generator.normal(0, 0.05, 500), champion)
     assert weigh_fall(find_measure("f1"), *pair, limit=0.05) < 0.001
     assert weigh_fall(find_measure("f1"), *pair, limit=0.15) > 0.99
+
+
+def test_interval_of_a_share_is_wilsons():
+    """8 of 10: 0.4902 to 0.9433 (Newcombe 1998, method 3)."""
+    table = pandas.DataFrame({"label": ["a"] * 10, "prediction": ["a"] * 8 + ["b"] * 2})
+    assert find_interval(find_measure("accuracy"), table, 0.025) == pytest.approx(
+        (0.4902, 0.9433), abs=1e-4
+    )
+
+
+def test_interval_of_perplexity_is_that_of_the_mean_loss():
+    """For many rows the bootstrap comes near exp of the normal interval of the mean."""
+    loss = np.random.default_rng(3).normal(2.0, 0.5, 4000)
+    table = pandas.DataFrame({"loss": loss})
+    low, high = find_interval(find_measure("perplexity"), table, 0.025)
+    reach = 1.96 * loss.std() / np.sqrt(len(loss))
+    assert (low, high) == pytest.approx(
+        (np.exp(loss.mean() - reach), np.exp(loss.mean() + reach)), rel=5e-3
+    )

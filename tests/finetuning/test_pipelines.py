@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from finetuning.config import Pipeline
 from finetuning.errors import InputError
@@ -221,3 +222,31 @@ def test_a_resolved_file_is_a_pipeline_file(tmp_path, problem):
     pipeline = load(tmp_path, SMALL.replace("text-classification", problem))
     again = yaml.safe_dump(pipeline.model_dump(mode="json"))
     assert load(tmp_path, again) == pipeline
+
+
+@pytest.mark.parametrize(
+    ("problem", "metric"),
+    [
+        ("text-classification", "accuracy"),
+        ("image-classification", "accuracy"),
+        ("question-answering", "f1"),
+        ("causal-lm", "perplexity"),
+    ],
+)
+def test_the_gate_decides_on_the_problems_own_metric(problem, metric):
+    """Unless told: with a gate section that is silent about it, and without one."""
+    for gate in ({}, {"gate": {"minimum": 0.5}}):
+        file = {"name": "toy", "problem": problem, "data": {"path": "data/x"}} | gate
+        assert Pipeline.model_validate(file | {"model": {"base": "b"}}).gate.metric == metric
+
+
+def test_a_ceiling_may_be_above_one_where_less_is_better():
+    """A perplexity of 20 is no share; an accuracy is."""
+    file = {"name": "toy", "data": {"path": "data/x"}, "model": {"base": "b"}}
+    gate = {"gate": {"minimum": 20}}
+    chosen = Pipeline.model_validate(file | gate | {"problem": "causal-lm"})
+    assert chosen.gate.minimum == 20
+    with pytest.raises(ValidationError, match="a share is at most 1"):
+        Pipeline.model_validate(file | gate | {"problem": "text-classification"})
+    with pytest.raises(ValidationError, match="name perplexity or word_perplexity"):
+        Pipeline.model_validate(file | {"problem": "causal-lm", "gate": {"metric": "accuracy"}})

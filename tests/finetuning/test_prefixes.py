@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from finetuning import prefixes
+from finetuning import class_scoring, prefixes
 from finetuning.config import Training
 from finetuning.devices import Device
 from finetuning.models import build, find_stack, layer_groups
@@ -117,7 +117,7 @@ def test_training_moves_only_what_is_above(bert_folder, tmp_path):
     groups, table = layer_groups(model), ((0.0, 0.0, 1.0, 1.0),) * 2
     settings = Training.model_validate({"batch_size": 2, "learning_rate": 1e-2})
     with skip_blocks(model, count_frozen_blocks(table), (rows, rows), CPU, tmp_path) as kept:
-        train(model, table, *kept, settings, CPU)
+        train(model, table, *kept, class_scoring, settings, CPU)
     after = dict(model.named_parameters())
     for number, group in enumerate(groups):
         moved = [not torch.equal(before[name], after[name]) for name in group.parameters]
@@ -132,7 +132,7 @@ def test_training_is_the_same_with_blocks_left_out(bert_folder, tmp_path):
     for blocks in (0, 1):
         model, rows = build(bert_folder, 2, seed=0, dropout=0.0), make_rows(bert_folder)
         with skip_blocks(model, blocks, (rows, rows), CPU, tmp_path) as kept:
-            histories.append(train(model, table, *kept, settings, CPU).history)
+            histories.append(train(model, table, *kept, class_scoring, settings, CPU).history)
     for whole, short in zip(*histories, strict=True):
         assert short.train_loss == pytest.approx(whole.train_loss, rel=1e-4)
         assert short.validation_loss == pytest.approx(whole.validation_loss, rel=1e-4)

@@ -6,17 +6,19 @@ import typing
 
 import pytest
 
-from finetuning import problem
+from finetuning import parts
+from finetuning.measures import find_measure
 from finetuning.problem import find_problem
-from finetuning.roles import ROLES, Problem
+from finetuning.roles import METRICS, ROLES, Problem
 
 KINDS = typing.get_args(Problem)
 PROTOCOLS = {
-    "reading": problem.Reading,
-    "checking": problem.Checking,
-    "encoding": problem.Encoding,
-    "modelling": problem.Modelling,
-    "comparing": problem.Comparing,
+    "reading": parts.Reading,
+    "checking": parts.Checking,
+    "encoding": parts.Encoding,
+    "modelling": parts.Modelling,
+    "scoring": parts.Scoring,
+    "comparing": parts.Comparing,
 }
 
 
@@ -41,8 +43,16 @@ def test_a_part_has_its_protocols_functions(kind, part):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_declaration_fits_the_pipeline_file(kind):
-    """What stands for a row is a column that the problem reads, and each has a label."""
+    """What stands for a row, and what a served model is not given, are columns that it reads."""
     declared = find_problem(kind)
     assert declared.kind == kind
-    assert declared.shown in ROLES[kind]
-    assert "label" in ROLES[kind]
+    assert {*declared.shown, *declared.targets} <= set(ROLES[kind])
+    assert declared.has_classes == ("label" in ROLES[kind])
+    assert set(declared.judged) <= set(declared.parameters)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_metric_of_a_problem_is_known(kind):
+    """The gate can decide on each, and the first leads."""
+    for name in METRICS[kind]:
+        assert find_measure(name).name == name

@@ -45,6 +45,8 @@ PROBE = [
     epoch("probe", 2, (0.50, 0.810), (0.52, 0.800)),
 ]
 EMPTY = Report("reviews", None, "text-classification", "MiniLM", "full", "2025-01-02T03:04:05")
+SCORES = {"accuracy": 0.5, "macro_f1": 0.33}
+BETTER = {"accuracy": 0.87, "macro_f1": 0.86}
 FULL = Report(
     name="reviews", version="7", problem="text-classification", base_model="MiniLM",
     strategy="probe-then-tune", created="2025-01-02T03:04:05",
@@ -52,8 +54,8 @@ FULL = Report(
              "test/loss": math.nan, "validation/accuracy": 0.905},
     intervals={"test/accuracy": (0.88, 0.92)},
     baselines=[
-        Baseline("majority", "the most frequent label", 0.5, 0.33, 0.4, (0.36, 0.44), 0.00001),
-        Baseline("tf-idf", "counted words", 0.87, 0.86, 0.03, (0.01, 0.05), 0.004),
+        Baseline("majority", "the most frequent label", SCORES, 0.4, (0.36, 0.44), 0.00001),
+        Baseline("tf-idf", "counted words", BETTER, 0.03, (0.01, 0.05), 0.004),
     ],
     history=PROBE + RISING,
     labels=["negative", "positive"],
@@ -61,7 +63,8 @@ FULL = Report(
     per_class=[ClassScore(label, 0.9, 0.9, 0.9, 50) for label in ("negative", "positive")],
     reliability=[Bin(0.5, 1.0, 0.94, 0.9, 100)],
     errors=[WorstError("test.csv", 12, "a" * 400, "negative", "positive", 0.99)],
-    slices=[SliceScore("source", "films", 60, 0.92, 0.91)],
+    tested_rows=100,
+    slices=[SliceScore("source", "films", 60, {"accuracy": 0.92, "macro_f1": 0.91})],
     verdict={"promote": True, "reasons": ["above the minimum"], "metric": "accuracy",
              "minimum": 0.8, "value": 0.9},
     learning_rate_table=[("embeddings", [0, 0.5]), ("head", [1, 1])],
@@ -159,9 +162,9 @@ def test_hostile_text_is_shown_and_never_run():
     report = replace(
         FULL, name=HOSTILE, version=HOSTILE, base_model=HOSTILE, labels=[HOSTILE, "b"],
         errors=[WorstError(HOSTILE, 1, HOSTILE, HOSTILE, HOSTILE, 0.9)],
-        slices=[SliceScore(HOSTILE, HOSTILE, 1, 0.5, 0.5)],
+        slices=[SliceScore(HOSTILE, HOSTILE, 1, SCORES)],
         per_class=[ClassScore(HOSTILE, 1, 1, 1, 1)], lineage={HOSTILE: HOSTILE},
-        baselines=[Baseline(HOSTILE, HOSTILE, 0.5, 0.5, 0.1, (0.0, 0.2), 0.1)],
+        baselines=[Baseline(HOSTILE, HOSTILE, SCORES, 0.1, (0.0, 0.2), 0.1)],
         verdict={"promote": False, "reasons": [HOSTILE], HOSTILE: HOSTILE},
         validation={"success": False, "critical_failures": [HOSTILE], "warnings": 0},
         learning_rate_table=[(HOSTILE, [1.0])], overfitting=HOSTILE,
@@ -200,18 +203,18 @@ def test_headline_names_verdict_score_and_the_best_baseline():
     """One sentence: the verdict, score, interval, strongest baseline and the evidence."""
     assert headline(FULL) == (
         "reviews version 7 was registered: its test accuracy is 0.900 (interval 0.880 to 0.920); "
-        "its accuracy is 0.030 above that of the best baseline on the same rows, tf-idf (0.870), "
-        "a difference that chance does not explain (interval +0.010 to +0.050, p = 0.004)."
+        "its accuracy is 0.030 better than that of the best baseline on the same rows, tf-idf "
+        "(0.870), a difference that chance does not explain (interval +0.010 to +0.050, p = 0.004)."
     )
 
 
 def test_headline_of_a_refused_model_says_that_it_is_below():
     """A model worse than its baseline reads as refused, below, and by how much."""
-    worse = Baseline("tf-idf", "counted words", 0.91, 0.9, -0.01, (-0.03, 0.01), 0.4)
+    worse = Baseline("tf-idf", "counted words", BETTER, -0.01, (-0.03, 0.01), 0.4)
     verdict = {"promote": False, "metric": "macro_f1"}
     said = headline(replace(FULL, version=None, baselines=[worse], verdict=verdict))
-    assert said.startswith("reviews was refused: its test macro f1 is 0.890; its accuracy is 0.010")
-    assert "below that of the best baseline" in said
+    assert said.startswith("reviews was refused: its test macro F1 is 0.890; its accuracy is 0.010")
+    assert "worse than that of the best baseline" in said
     assert "that chance could explain (interval -0.030 to +0.010, p = 0.400)" in said
 
 
@@ -290,11 +293,11 @@ def test_model_card_says_what_a_reader_of_the_registry_needs():
     assert headings == ["Verdict", "What it is", "Intended use", "Labels",
                         "Against baselines, on the same 100 test rows", "Weakest slices",
                         "Limits", "Lineage"]  # fmt: skip
-    assert "- tf-idf: accuracy 0.870; the model differs by +0.030" in card
+    assert "- tf-idf: accuracy 0.870; the model is better by +0.030" in card
     assert "- source = films: accuracy 0.920 on 60 rows" in card
     assert "- git\\_commit: 8cfe" in card
     # However much there is to say, MLflow's column holds it.
-    many = [Baseline(f"b{i}", "x", 0.5, 0.5, 0.1, (0.0, 0.2), 0.1) for i in range(200)]
+    many = [Baseline(f"b{i}", "x", SCORES, 0.1, (0.0, 0.2), 0.1) for i in range(200)]
     assert len(to_markdown(replace(FULL, baselines=many))) <= LONGEST_CARD
 
 

@@ -92,3 +92,19 @@ def test_lora():
     assert tabulate(strategy("lora"), 2, 4) == ((0, 1, 1, 1),) * 2
     assert tabulate(strategy("lora", groups=0), 1, 4) == ((0, 1, 1, 1),)
     assert tabulate(strategy("lora", groups=2), 1, 4) == ((0, 0, 1, 1),)
+
+
+@pytest.mark.parametrize(
+    ("head", "kind", "expected"),
+    [
+        ("fresh", "head", ((0, 0, 1), (0, 0, 1))),
+        ("fresh", "probe-then-tune", ((0, 0, 1), (1, 1, 1))),
+        ("pretrained", "head", ((0, 0, 1), (0, 0, 1))),
+        ("pretrained", "probe-then-tune", ((1, 1, 1), (1, 1, 1))),
+        ("fitted", "head", ()),
+        ("fitted", "probe-then-tune", ((1, 1, 1), (1, 1, 1))),
+    ],
+)
+def test_a_head_that_no_fit_finds_is_trained(head, kind, expected):
+    """A fresh head alone at first; one that the base brings has nothing to probe."""
+    assert tabulate(strategy(kind), 2, 3, head) == expected

@@ -10,26 +10,36 @@ import torch
 from torch.nn import functional
 from transformers import get_linear_schedule_with_warmup
 
-from finetuning import training
+from finetuning import class_scoring, training
+from finetuning.class_scoring import score_logits
 from finetuning.config import Strategy, Training
 from finetuning.devices import Device
 from finetuning.history import Epoch
 from finetuning.models import build, layer_groups
-from finetuning.probing import compute_features, fit_probe
+from finetuning.probing import compute_features, fit_probe, install_probe
+from finetuning.problem import Checked
 from finetuning.strategies import tabulate
 from finetuning.tokenization import encode, load_tokenizer
 from finetuning.training import (
-    install_probe,
     make_optimizer,
-    measure,
     schedule,
-    score_logits,
     train,
 )
 
 CPU = Device("cpu", "CPU", "fp32")
 GOOD, BAD = ["good", "great", "fine", "superb"], ["bad", "poor", "awful", "dull"]
 OTHERS = ["film", "plot", "cast", "music", "story", "book", "the", "a", "it", "was"]
+
+
+def measure(model, rows, device, title):
+    """Mean loss and accuracy, as the loop's validation finds them."""
+    checked = class_scoring.check(model, rows, device, title)
+    return checked.loss, checked.accuracy
+
+
+def show(loss, accuracy):
+    """What validation of a classifier shows."""
+    return Checked(loss, accuracy, accuracy)
 
 
 def settings(**fields):
@@ -113,7 +123,7 @@ def test_freeze_moves_no_bit_below(bert_folder, rows, checked, frozen):
     """Frozen groups keep every bit, and every weight above them moves."""
     model = build(bert_folder, 2, seed=0)
     before, groups = copy(model), layer_groups(model)
-    train(model, table("freeze", 1, groups=frozen), rows, checked, settings(), CPU)
+    train(model, table("freeze", 1, groups=frozen), rows, checked, class_scoring, settings(), CPU)
     changed = moved(before, model)
     for index, group in enumerate(groups):
         assert set(group.parameters) & changed == (
@@ -129,7 +139,7 @@ def test_gradual_thaws_from_the_top(bert_folder, rows, checked):
     def report(_):
         states.append(copy(model))
 
-    train(model, table("gradual", 4), rows, checked, settings(), CPU, report=report)
+    train(model, table("gradual", 4), rows, checked, class_scoring, settings(), CPU, report=report)
     # While training, the embedding table holds only the rows in use: it cannot be compared yet.
     begun = build(bert_folder, 2, seed=0)
     fixed = {name for name, value in copy(begun).items() if value.shape == states[0][name].shape}
@@ -171,7 +181,7 @@ def test_the_best_epochs_weights_are_restored(bert_folder):
     """On noise, where later epochs are worse, the model measures as its best epoch did."""
     rows, checked = (make_rows(bert_folder, 48, seed, noise=1.0) for seed in (0, 1))
     model = build(bert_folder, 2, seed=0)
-    result = train(model, table("full", 6), rows, checked, settings(), CPU)
+    result = train(model, table("full", 6), rows, checked, class_scoring, settings(), CPU)
     best = max(range(6), key=lambda index: result.history[index].merit)
     assert result.best == best
     assert best < 5  # or else the test would show nothing
@@ -187,10 +197,10 @@ def test_the_best_epochs_weights_are_restored(bert_folder):
 def test_early_stopping(bert_folder, rows, checked, patience, monkeypatch):
     """Training stops after as many epochs without improvement as patience says."""
     figures = iter([(0.5, 0.6), (0.4, 0.8), (0.6, 0.7), (0.5, 0.8), (0.3, 0.8), (0.2, 0.9)])
-    monkeypatch.setattr(training, "measure", lambda *_: next(figures))
+    monkeypatch.setattr(class_scoring, "check", lambda *_: show(*next(figures)))
     model = build(bert_folder, 2, seed=0)
     chosen = settings(early_stopping=patience)
-    result = train(model, table("freeze", 6, groups=3), rows, checked, chosen, CPU)
+    result = train(model, table("freeze", 6, groups=3), rows, checked, class_scoring, chosen, CPU)
     assert len(result.history) == {1: 3, 2: 4, None: 6}[patience]
     assert result.best == {1: 1, 2: 1, None: 5}[patience]
     assert result.steps == 4 * len(result.history)
@@ -201,9 +211,11 @@ def test_the_probe_is_a_candidate(bert_folder, rows, checked, monkeypatch):
     model = build(bert_folder, 2, seed=0)
     before = (Epoch("probe", 0, 0.1, 1.0, 0.1, 0.95, 0.0, 1.0),)
     weights = copy(model)
-    monkeypatch.setattr(training, "measure", lambda *_: (0.5, 0.9))
+    monkeypatch.setattr(class_scoring, "check", lambda *_: show(0.5, 0.9))
     chosen = settings(early_stopping=2)
-    result = train(model, table("probe-then-tune", 5), rows, checked, chosen, CPU, before)
+    result = train(
+        model, table("probe-then-tune", 5), rows, checked, class_scoring, chosen, CPU, before
+    )
     assert result.best == 0
     assert [epoch.phase for epoch in result.history] == ["probe", "tune", "tune"]
     assert moved(weights, model) == set()
@@ -225,7 +237,9 @@ def test_probe_then_tune(fixture, request):
     shown = (epoch.train_loss, epoch.train_accuracy)
     assert measure(model, rows, CPU, "test") == pytest.approx(shown, abs=1e-4)
     chosen = settings(learning_rate=1e-3)
-    result = train(model, table("probe-then-tune", 2), rows, checked, chosen, CPU, (epoch,))
+    result = train(
+        model, table("probe-then-tune", 2), rows, checked, class_scoring, chosen, CPU, (epoch,)
+    )
     assert result.history[0] is epoch
     assert measure(model, checked, CPU, "test")[1] >= epoch.validation_accuracy
 
@@ -236,7 +250,7 @@ def test_the_same_seed_gives_the_same_bytes(bert_folder, rows, checked):
     def run(seed, disturb):
         model = build(bert_folder, 2, seed=seed)
         torch.manual_seed(disturb)  # what was drawn before must not matter
-        train(model, table("full", 2), rows, checked, settings(seed=seed), CPU)
+        train(model, table("full", 2), rows, checked, class_scoring, settings(seed=seed), CPU)
         return {name: value.numpy().tobytes() for name, value in model.state_dict().items()}
 
     first = run(1, 5)
@@ -247,7 +261,7 @@ def test_the_same_seed_gives_the_same_bytes(bert_folder, rows, checked):
 def test_a_separable_task_is_learned(bert_folder, checked):
     """Where one word tells the label, every training and validation row ends up right."""
     model, rows = build(bert_folder, 2, seed=0), make_rows(bert_folder, 320)
-    result = train(model, table("full", 5), rows, checked, settings(), CPU)
+    result = train(model, table("full", 5), rows, checked, class_scoring, settings(), CPU)
     assert measure(model, rows, CPU, "test")[1] == 1.0
     assert measure(model, checked, CPU, "test")[1] == 1.0
     assert result.history[result.best].validation_accuracy == 1.0
@@ -260,7 +274,7 @@ def test_divergence_is_an_error_with_a_remedy(bert_folder, rows, checked, batch_
     chosen = settings(batch_size=batch_size).model_copy(update={"learning_rate": 1e30})
     model = build(bert_folder, 2, seed=0)
     with pytest.raises(FloatingPointError, match=r"epoch 1.*learning_rate 1e\+30.*1e\+29"):
-        train(model, table("full", 1), rows, checked, chosen, CPU)
+        train(model, table("full", 1), rows, checked, class_scoring, chosen, CPU)
 
 
 def test_label_smoothing(bert_folder, rows, checked):
@@ -271,7 +285,7 @@ def test_label_smoothing(bert_folder, rows, checked):
     labels = functional.one_hot(torch.from_numpy(rows.labels), 2).float()
     expected = -((labels * 0.7 + 0.15) * logits.log_softmax(dim=1)).sum(dim=1).mean().item()
     chosen = settings(batch_size=64, label_smoothing=0.3)
-    result = train(model, table("full", 1), rows, checked, chosen, CPU)
+    result = train(model, table("full", 1), rows, checked, class_scoring, chosen, CPU)
     (epoch,) = result.history
     assert epoch.train_loss == pytest.approx(expected, abs=1e-5)
     loss, _ = measure(model, checked, CPU, "test")
@@ -308,6 +322,32 @@ def test_gradients_are_clipped(bert_folder, rows, checked, monkeypatch):
 
     monkeypatch.setattr(torch.optim.AdamW, "step", record)
     monkeypatch.setattr(training, "LARGEST_GRADIENT", 0.01)
-    train(build(bert_folder, 2, seed=0), table("full", 1), rows, checked, settings(), CPU)
+    train(
+        build(bert_folder, 2, seed=0),
+        table("full", 1),
+        rows,
+        checked,
+        class_scoring,
+        settings(),
+        CPU,
+    )
     assert len(norms) == 4
     assert norms == pytest.approx([0.01] * 4, rel=1e-3)
+
+
+def test_a_batch_in_parts_is_the_same_step(bert_folder, rows, checked, monkeypatch):
+    """Gradients added up from parts move the weights as the whole batch does."""
+    after = []
+    for tokens in (10**6, 40):
+        monkeypatch.setattr(training, "TOKENS_AT_ONCE", tokens)
+        model = build(bert_folder, 2, seed=0, dropout=0.0)
+        result = train(
+            model, table("full", 2), rows, checked, class_scoring, settings(batch_size=9), CPU
+        )
+        after.append((dict(model.named_parameters()), result.history))
+    (whole, one), (cut, other) = after
+    assert [epoch.train_loss for epoch in other] == pytest.approx(
+        [epoch.train_loss for epoch in one], rel=1e-3
+    )
+    for name, values in whole.items():
+        assert torch.allclose(values, cut[name], atol=2e-3), name

@@ -98,7 +98,7 @@ def test_a_model_that_a_run_would_make_again_is_up_to_date(project):
     assert one["state"] == "up to date"
     assert one["model_version"] == "2"
     assert one["aliases"] == {"challenger": "2"}
-    assert one["accuracy"] == pytest.approx(0.9)
+    assert (one["score"], one["metric"]) == (pytest.approx(0.9), "accuracy")
     assert one["made"].endswith("+00:00")
     assert "challenger=2" in describe_status(read_status(project))
 

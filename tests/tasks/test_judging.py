@@ -7,18 +7,20 @@ import pytest
 
 from finetuning.config import Data
 from tasks.answering import Answers, ask_model
+from tasks.evaluation import tabulate_predictions
 from tasks.judging import (
     TEST,
-    compare_answers,
+    compare_served,
     count_judged,
     find_slices,
-    replace_answers,
     tell_apart,
 )
 
 LOGGED = pandas.DataFrame(
     {
-        "id": ["1", "2", "3"],
+        "id": ["a.csv:1", "a.csv:2", "a.csv:3"],
+        "file": ["a.csv"] * 3,
+        "row": [1, 2, 3],
         "text": ["good film", "bad film", "odd film"],
         "source": ["web", "web", "mail"],
         "label": ["pos", "neg", "pos"],
@@ -40,9 +42,17 @@ def answers(labels=("pos", "neg", "neg"), scores=(0.9, 0.8, 0.6)):
     return Answers({TEST: pandas.DataFrame({"label": labels, "score": scores})}, 3.0)
 
 
+def compare(given):
+    """Answers against what was logged."""
+    return compare_served(work(), LOGGED, LOGGED, given)
+
+
 def test_answers_take_the_place_of_predictions():
     """The label answered is the prediction; true labels and the rest stay."""
-    table = replace_answers(LOGGED, answers(labels=("neg", "neg", "pos")).tables[TEST])
+    given = answers(labels=("neg", "neg", "pos")).tables[TEST]
+    table = tabulate_predictions(work(slices=["source"]), LOGGED, given)
+    assert set(table.columns) == set(LOGGED.columns)
+    assert list(table["id"]) == list(LOGGED["id"])
     assert list(table["prediction"]) == ["neg", "neg", "pos"]
     assert list(table["label"]) == list(LOGGED["label"])
     assert list(LOGGED["prediction"]) == ["pos", "neg", "neg"]
@@ -50,17 +60,17 @@ def test_answers_take_the_place_of_predictions():
 
 def test_answers_are_compared_with_the_log():
     """Labels that differ are counted, the largest distance of scores is found, errors are kept."""
-    same = compare_answers(LOGGED, answers())
+    same = compare(answers())
     assert (same.rows, same.different, same.apart, same.latency_ms) == (3, 0, 0.0, 3.0)
-    other = compare_answers(LOGGED, answers(("pos", "pos", "neg"), (0.9, 0.8, 0.7)))
+    other = compare(answers(("pos", "pos", "neg"), (0.9, 0.8, 0.7)))
     assert (other.different, other.apart) == (1, pytest.approx(0.1))
-    assert compare_answers(LOGGED, answers(scores=(0.9, float("nan"), 0.6))).error
-    assert compare_answers(LOGGED, Answers({}, None, "OSError: gone")).error == "OSError: gone"
+    assert compare(answers(scores=(0.9, float("nan"), 0.6))).error
+    assert compare(Answers({}, None, "OSError: gone")).error == "OSError: gone"
 
 
 def test_one_score_that_is_missing_is_not_overlooked():
     """A NaN beside scores that agree is an error, not a maximum over the others."""
-    served = compare_answers(LOGGED, answers(scores=(float("nan"), 0.8, 0.6)))
+    served = compare(answers(scores=(float("nan"), 0.8, 0.6)))
     assert served.error is not None
 
 
