@@ -14,6 +14,7 @@ from torch import Tensor
 from finetuning.adapters import FOLDER, attach_adapters, merge_adapters
 from finetuning.devices import Device, choose_determinism, choose_device
 from finetuning.history import Epoch
+from finetuning.labels import balance
 from finetuning.models import Classifier, LayerGroup, layer_groups
 from finetuning.prefixes import count_frozen_blocks, skip_blocks
 from finetuning.probing import compute_features, fit_probe, install_probe
@@ -22,7 +23,7 @@ from finetuning.strategies import Table, begins_with_probe, tabulate
 from finetuning.training import Result, train
 
 if TYPE_CHECKING:
-    from finetuning.config import Pipeline
+    from finetuning.config import Pipeline, Training
 
 FindFeatures = Callable[[Classifier, Rows, Rows, Device], tuple[Tensor, Tensor]]
 
@@ -81,8 +82,7 @@ def adapt(
     ):
         before: tuple[Epoch, ...] = ()
         if problem.head == "fitted" and begins_with_probe(strategy):
-            smoothing = settings.label_smoothing
-            before = (_probe(model, rows, validation, device, smoothing, find_features),)
+            before = (_probe(model, rows, validation, device, settings, find_features),)
             if report is not None:
                 report(before[0])
         varied = problem.encoding.vary(rows, settings)
@@ -102,7 +102,7 @@ def _probe(
     rows: Rows,
     validation: Rows,
     device: Device,
-    smoothing: float,
+    settings: Training,
     find_features: FindFeatures | None,
 ) -> Epoch:
     """Fit the model's head to convergence on its frozen features."""
@@ -113,7 +113,11 @@ def _probe(
     else:
         own, other = find_features(model, rows, validation, device)
     labels, others = torch.from_numpy(rows.labels), torch.from_numpy(validation.labels)
-    probe = fit_probe(own, labels, other, others, model.head.out_features, smoothing)
+    classes, weights = model.head.out_features, None
+    if settings.class_weights == "balanced":
+        weights = torch.from_numpy(balance(rows.labels, classes))
+    smoothing = settings.label_smoothing
+    probe = fit_probe(own, labels, other, others, classes, smoothing, weights)
     seconds = time.monotonic() - started
     return install_probe(model, probe, (own, labels), (other, others), seconds)
 

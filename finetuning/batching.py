@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import numpy as np
 
+from finetuning.labels import weigh_targets
+
 if TYPE_CHECKING:
     import torch
 
@@ -24,7 +26,8 @@ class EncodedRows:
 
     tokens: int32, (all tokens,). offsets: int64, (rows + 1,). labels: int64, (rows,), -1 where
     unknown. types: int8, (all tokens,), the token types of pairs, or None. states: fp32, (all
-    tokens, hidden), what leaves the frozen layers where that is kept; never written to disk.
+    tokens, hidden), what leaves the frozen layers where that is kept; weights: fp32, (classes,),
+    what a row of each class counts for; neither is ever written to disk.
     """
 
     tokens: np.ndarray
@@ -32,6 +35,7 @@ class EncodedRows:
     labels: np.ndarray
     types: np.ndarray | None = None
     states: torch.Tensor | None = None
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -60,12 +64,15 @@ class EncodedRows:
     def draw(
         self,
         chosen: Sequence[int] | np.ndarray,
-        classes: int,  # noqa: ARG002 - each row is of one class
+        classes: int,
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """A training batch as `collate` gives it, and the class numbers, (batch,)."""
+        """A training batch as `collate` gives it, and its targets, see `parts.Rows.draw`."""
         import torch
 
-        return collate(self, chosen), torch.from_numpy(self.labels[chosen])
+        targets = torch.from_numpy(self.labels[chosen])
+        if self.weights is not None:
+            targets = weigh_targets(targets, self.weights, classes)
+        return collate(self, chosen), targets
 
 
 class TokenRows(Protocol):

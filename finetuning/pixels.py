@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finetuning.images import UnreadableImageError, find_image, open_image
+from finetuning.labels import balance, weigh_targets
 from finetuning.progress import track
 
 if TYPE_CHECKING:
@@ -68,12 +69,14 @@ class ImageRows:
     """Scaled images of one split.
 
     pixels: uint8, (rows, channels, side, side). labels: int64, (rows,), -1 where unknown.
-    augmentation: what `draw` changes; None changes nothing.
+    augmentation: what `draw` changes; None changes nothing. weights: fp32, (classes,), what a row
+    of each class counts for.
     """
 
     pixels: np.ndarray
     labels: np.ndarray
     augmentation: Augmentation | None = None
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -107,6 +110,8 @@ class ImageRows:
             images = augment(images, self.augmentation)
             if self.augmentation.mixup:
                 images, targets = mix(images, targets, classes, self.augmentation.mixup)
+        if self.weights is not None:
+            targets = weigh_targets(targets, self.weights, classes)
         return {"pixel_values": images}, targets
 
 
@@ -125,8 +130,9 @@ def load_rows(path: Path) -> ImageRows:
 
 
 def vary(rows: ImageRows, training: Training) -> ImageRows:
-    """The training rows with the changes that training.augmentation asks for."""
-    return replace(rows, augmentation=training.augmentation)
+    """The training rows with the changes and weights that are asked for."""
+    weights = None if training.class_weights == "none" else balance(rows.labels)
+    return replace(rows, augmentation=training.augmentation, weights=weights)
 
 
 @dataclass(frozen=True)

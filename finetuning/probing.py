@@ -91,6 +91,7 @@ def fit_probe(
     validation_labels: Tensor,
     classes: int,
     label_smoothing: float = 0.0,
+    weights: Tensor | None = None,
 ) -> Probe:
     """Fit multinomial logistic regression to convergence; the validation split picks the penalty.
 
@@ -104,18 +105,21 @@ def fit_probe(
         validation_labels: See train.
         classes: Number of classes.
         label_smoothing: As in training.
+        weights: What a row of each class counts for, (classes,), 1 on the rows' average; None
+            counts all alike.
     """
     if not (torch.isfinite(train).all() and torch.isfinite(validation).all()):
         raise FloatingPointError("the features are not finite: the base model cannot be probed")
     mean, deviation = train.mean(dim=0), train.std(dim=0, correction=0).clamp(min=1e-6)
     standard = (train - mean) / deviation
     checked = (validation - mean) / deviation
+    targets = labels if weights is None else functional.one_hot(labels, classes) * weights
     best: tuple[float, float] = (-1.0, float("-inf"))
     chosen: Probe | None = None
     parameters = torch.zeros(classes, train.shape[1] + 1)
     for penalty in sorted(PENALTIES, reverse=True):
         # From strong to weak, each fit begins where the last one ended.
-        parameters = _fit(standard, labels, parameters, penalty, label_smoothing)
+        parameters = _fit(standard, targets, parameters, penalty, label_smoothing)
         logits = functional.linear(checked, parameters[:, :-1], parameters[:, -1])
         accuracy = (logits.argmax(dim=1) == validation_labels).float().mean().item()
         merit = (accuracy, -functional.cross_entropy(logits, validation_labels).item())
@@ -130,7 +134,7 @@ def fit_probe(
 
 
 def _fit(
-    features: Tensor, labels: Tensor, start: Tensor, penalty: float, label_smoothing: float
+    features: Tensor, targets: Tensor, start: Tensor, penalty: float, label_smoothing: float
 ) -> Tensor:
     parameters = start.clone().requires_grad_(True)
     optimizer = torch.optim.LBFGS(
@@ -140,7 +144,7 @@ def _fit(
     def evaluate() -> Tensor:
         optimizer.zero_grad()
         logits = functional.linear(features, parameters[:, :-1], parameters[:, -1])
-        loss = functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        loss = functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
         loss = loss + 0.5 * penalty * parameters[:, :-1].square().sum()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return loss

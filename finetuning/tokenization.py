@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from finetuning.batching import EncodedRows, load_rows, save_rows
+from finetuning.labels import balance
 from finetuning.progress import track
 
 if TYPE_CHECKING:
@@ -83,9 +84,11 @@ def make_example(
     return rows.fillna("").astype(str)
 
 
-def vary(rows: EncodedRows, training: Training) -> EncodedRows:  # noqa: ARG001 - likewise
-    """The rows as they are: nothing is changed at random in a text."""
-    return rows
+def vary(rows: EncodedRows, training: Training) -> EncodedRows:
+    """The rows weighted as is asked for: nothing is changed at random in a text."""
+    if training.class_weights == "none":
+        return rows
+    return replace(rows, weights=balance(rows.labels))
 
 
 def load_tokenizer(folder: Path) -> Any:

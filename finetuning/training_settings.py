@@ -31,6 +31,10 @@ class Training(Section):
         0.01, ge=0, le=1, description="AdamW weight decay; never on norms and biases."
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing.")
+    class_weights: Literal["none", "balanced"] = Field(
+        "none",
+        description="balanced: rows of rare labels count for more, so that all labels weigh alike.",
+    )
     warmup: float = Field(0.06, ge=0, le=1, description="Share of the steps that warm up.")
     max_length: int = Field(256, ge=4, le=131072, description="Longest text, in tokens.")
     stride: int = Field(
