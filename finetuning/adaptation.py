@@ -52,6 +52,7 @@ def adapt(
     place: Path,
     find_features: FindFeatures | None = None,
     report: Callable[[Epoch], None] | None = None,
+    announce: Callable[[tuple[LayerGroup, ...], Table], None] | None = None,
 ) -> Adapted:
     """Adapt a base model to rows by the pipeline's strategy.
 
@@ -66,6 +67,7 @@ def adapt(
         find_features: Gives the frozen features of both splits where they are kept; None
             computes them.
         report: Called with each epoch as it ends.
+        announce: Called with the layer groups and the strategy's table before anything is trained.
     """
     settings, strategy = pipeline.training, pipeline.strategy
     device = choose_device(settings.precision)
@@ -76,6 +78,8 @@ def adapt(
     adapters = attach_adapters(model, strategy, settings.seed) if strategy.kind == "lora" else None
     groups = layer_groups(model)
     table = tabulate(strategy, settings.epochs, len(groups), problem.head)
+    if announce is not None:
+        announce(groups, table)
     with skip_blocks(model, count_frozen_blocks(table), (rows, validation), device, place) as (
         rows,
         validation,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from finetuning.errors import wrong
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from finetuning.config import Strategy
     from finetuning.problem import Head
 
@@ -66,3 +68,33 @@ def _pace(strategy: Strategy, epoch: int, depth: int, head: Head) -> float:
 def begins_with_probe(strategy: Strategy) -> bool:
     """Whether the head is first fitted to convergence on the frozen base's features."""
     return strategy.kind in ("head", "probe-then-tune")
+
+
+def describe_table(groups: Sequence[str], table: Table) -> list[str]:
+    """The table in words, a line for epochs that are alike: which groups learn, and how fast.
+
+    Args:
+        groups: Names of the layer groups, from bottom to head.
+        table: Epoch x layer group -> multiplier.
+    """
+    lines = []
+    first = 1
+    for number, multipliers in enumerate(table, 1):
+        if number < len(table) and table[number] == multipliers:
+            continue
+        epochs = f"epoch {first}" if first == number else f"epochs {first} to {number}"
+        lines.append(f"{epochs}: {', '.join(_describe_runs(groups, multipliers))}")
+        first = number + 1
+    return lines
+
+
+def _describe_runs(groups: Sequence[str], multipliers: Sequence[float]) -> Iterator[str]:
+    """Neighbouring groups with the same multiplier, as one."""
+    start = 0
+    for place in range(1, len(groups) + 1):
+        if place < len(groups) and multipliers[place] == multipliers[start]:
+            continue
+        names = groups[start] if place - start == 1 else f"{groups[start]} to {groups[place - 1]}"
+        rate = multipliers[start]
+        yield f"{names} frozen" if rate == 0 else f"{names} x {rate:.3g}"
+        start = place

@@ -8,6 +8,7 @@ from typing import Any
 
 from finetuning.errors import InputError, wrong
 from finetuning.pipelines import find_pipeline, load_pipeline
+from finetuning.problem import find_problem
 from finetuning.variants import check_sizes, check_strategies, vary
 from flows.environment import prepare_environment
 from flows.preparation import check_tables, need_work
@@ -41,7 +42,11 @@ def compare_strategies(
     kinds, counts = _part(strategies), _part(sizes)
     if faults := check_strategies(kinds) + check_sizes(counts):
         raise InputError(faults)
-    variants = vary(load_pipeline(find_pipeline(root, name), overrides), kinds, seeds)
+    pipeline = load_pipeline(find_pipeline(root, name), overrides)
+    if not find_problem(pipeline.problem).has_classes:
+        remedy = "Strategies are compared on classified rows only; run each with --set instead."
+        raise wrong("problem", pipeline.problem, remedy)
+    variants = vary(pipeline, kinds, seeds)
     work = need_work(root, name, overrides)
     if not work.base.has_weights and any(one.strategy.reads_weights for one in variants):
         remedy = f"{work.base.name} has no weights: only scratch can begin with it."

@@ -13,11 +13,14 @@ from finetuning.history import Epoch
 from finetuning.models import Classifier
 from finetuning.probing import compute_features
 from finetuning.problem import Rows, find_problem
+from finetuning.strategies import describe_table
 from tasks.stages import Outcome, fetch, perform, stage
 
 if TYPE_CHECKING:
     from finetuning.devices import Device
+    from finetuning.models import LayerGroup
     from finetuning.store import Entry
+    from finetuning.strategies import Table
     from tasks.planning import Work
 
 MODEL = "model"
@@ -55,6 +58,7 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
         folder,
         find_features,
         log_epoch,
+        log_table,
     )
     place = folder / MODEL
     save_adapted(adapted, place, labels, work.pipeline, work.base.name)
@@ -118,6 +122,12 @@ def keep_features(
     if entry is None:
         entry = work.store.keep(stage, key, make)
     return dict(load_file(entry.folder / "features.safetensors"))
+
+
+def log_table(groups: tuple[LayerGroup, ...], table: Table) -> None:
+    """Say in the run's log what each epoch will train."""
+    for line in describe_table([group.name for group in groups], table):
+        get_run_logger().info("strategy: %s", line)
 
 
 def log_epoch(epoch: Epoch) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from finetuning.config import Strategy
 from finetuning.errors import InputError
-from finetuning.strategies import begins_with_probe, tabulate
+from finetuning.strategies import begins_with_probe, describe_table, tabulate
 
 
 def strategy(kind, **fields):
@@ -108,3 +108,19 @@ def test_lora():
 def test_a_head_that_no_fit_finds_is_trained(head, kind, expected):
     """A fresh head alone at first; one that the base brings has nothing to probe."""
     assert tabulate(strategy(kind), 2, 3, head) == expected
+
+
+def test_a_table_in_words():
+    """Epochs that are alike share a line, and neighbouring groups that are alike a name."""
+    groups = ["embeddings", "block 1", "block 2", "head"]
+    table = tabulate(strategy("gradual"), 5, 4)
+    assert describe_table(groups, table) == [
+        "epoch 1: embeddings to block 2 frozen, head x 1",
+        "epoch 2: embeddings to block 1 frozen, block 2 to head x 1",
+        "epoch 3: embeddings frozen, block 1 to head x 1",
+        "epochs 4 to 5: embeddings to head x 1",
+    ]
+    table = tabulate(strategy("discriminative", decay=0.5), 1, 4)
+    assert describe_table(groups, table) == [
+        "epoch 1: embeddings x 0.125, block 1 x 0.25, block 2 x 0.5, head x 1"
+    ]
