@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from finetuning.parts import Baseline
 
 if TYPE_CHECKING:
     import pandas
 
     from finetuning.config import Columns
-    from finetuning.problem import Rows
+    from finetuning.parts import Rows
 
 TFIDF_STRENGTHS = (1.0, 10.0)  # inverse penalties; the validation split chooses
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """A baseline's answers to the test rows, in the columns that `Scoring.mark` reads."""
-
-    name: str
-    description: str
-    answers: pandas.DataFrame
 
 
 def predict_majority(train_labels: np.ndarray, rows: int) -> np.ndarray:

@@ -50,19 +50,11 @@ def count_right(outputs: Tensor, targets: Tensor) -> int:
     return int((outputs.argmax(dim=1) == labels).sum().item())
 
 
-def score_logits(logits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Mean cross-entropy in nats, and accuracy: (rows, classes), (rows,)."""
-    from torch.nn import functional
-
-    loss = functional.cross_entropy(logits, labels).item()
-    return loss, (logits.argmax(dim=1) == labels).double().mean().item()
-
-
 def check(model: Any, rows: Rows, device: Device, title: str) -> Checked:
     """Loss and accuracy on validation; the best epoch has the highest accuracy."""
     import torch
 
-    from finetuning.probing import compute_logits
+    from finetuning.probing import compute_logits, score_logits
 
     logits = compute_logits(model, rows, device, title)
     loss, accuracy = score_logits(logits, torch.from_numpy(rows.labels))
@@ -91,6 +83,8 @@ def examine(
 ) -> Examined:
     """Answers to the test rows, with confusion, calibration, and each label's scores."""
     import torch
+
+    from finetuning.probing import score_logits
 
     logits, probabilities = _find_probabilities(model, rows, "evaluating")
     labels = description["labels"]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finetuning.baselines import Baseline, describe_majority, name_classes
+from finetuning.baselines import describe_majority, name_classes
+from finetuning.parts import Baseline
 
 if TYPE_CHECKING:
     import pandas

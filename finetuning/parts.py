@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import pandas
     from torch import Tensor
 
-    from finetuning.baselines import Baseline
     from finetuning.config import Columns, Data, Training
     from finetuning.devices import Device
     from finetuning.expectations import ExpectationSpec
@@ -43,6 +42,15 @@ class Examined:
     answers: pandas.DataFrame
     metrics: Mapping[str, float]
     details: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline's answers to the test rows, in the columns that `Scoring.mark` reads."""
+
+    name: str
+    description: str
+    answers: pandas.DataFrame
 
 
 class Rows(Protocol):

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from finetuning.batching import cut_batches
-from finetuning.class_scoring import score_logits
 from finetuning.devices import Device, computing
 from finetuning.history import Epoch
 from finetuning.models import Classifier
@@ -58,6 +57,12 @@ def compute_logits(model: Classifier, rows: Rows, device: Device, title: str = "
     # The head runs in fp32: it costs nothing and keeps close scores apart.
     weight, bias = model.head.weight.detach(), model.head.bias.detach()
     return functional.linear(features, weight.float().cpu(), bias.float().cpu())
+
+
+def score_logits(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Mean cross-entropy in nats, and accuracy: (rows, classes), (rows,)."""
+    loss = functional.cross_entropy(logits, labels).item()
+    return loss, (logits.argmax(dim=1) == labels).double().mean().item()
 
 
 def install_probe(

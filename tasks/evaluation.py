@@ -10,10 +10,11 @@ import numpy as np
 import pandas
 import torch
 
-from finetuning.baselines import Baseline, name_classes
+from finetuning.baselines import name_classes
 from finetuning.devices import choose_device
 from finetuning.measures import find_measure
 from finetuning.pairing import compare, find_interval
+from finetuning.parts import Baseline
 from finetuning.probing import fit_probe
 from finetuning.problem import find_problem
 from finetuning.roles import METRICS

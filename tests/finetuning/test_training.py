@@ -11,12 +11,11 @@ from torch.nn import functional
 from transformers import get_linear_schedule_with_warmup
 
 from finetuning import class_scoring, training
-from finetuning.class_scoring import score_logits
 from finetuning.config import Strategy, Training
 from finetuning.devices import Device
 from finetuning.history import Epoch
 from finetuning.models import build, layer_groups
-from finetuning.probing import compute_features, fit_probe, install_probe
+from finetuning.probing import compute_features, fit_probe, install_probe, score_logits
 from finetuning.problem import Checked
 from finetuning.strategies import tabulate
 from finetuning.tokenization import encode, load_tokenizer
