@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetuning.problem import find_problem
 from finetuning.snapshots import digest_rows, list_columns, take_snapshot
+from finetuning.splits import digest_text
 from finetuning.store import Store
 from tasks.data_state import POINTER, parse_pointer
 from tasks.planning import STATE
@@ -44,11 +46,16 @@ def find_rows(root: Path, record: Mapping[str, Any], data: Data) -> tuple[pandas
 
 
 def shape_rows(rows: pandas.DataFrame, data: Data, kind: str) -> pandas.DataFrame:
-    """The columns that are compared, whatever the user's are called."""
-    columns = data.columns
+    """The columns that are compared, whatever the user's are called.
+
+    Without labels a row is what all of its columns say.
+    """
+    columns, has_classes = data.columns, find_problem(kind).has_classes
     first, *others = (name for role, name in list_columns(columns, kind) if role != "label")
     text = rows[first].fillna("")
     for name in others:
         text = text + " | " + rows[name].fillna("")
     shaped = rows[["key", "split"]].copy()
+    if not has_classes:
+        return shaped.assign(key=[digest_text(one) for one in text], text=text, label="")
     return shaped.assign(text=text, label=rows[columns.label])
