@@ -40,7 +40,7 @@ def read_cells(path: Path, key: str) -> tuple[list[str], list[list[str | None]]]
     if not path.is_file():
         near = sorted(item.name for item in path.parent.glob("*") if item.suffix in ENDINGS)
         there = f" It holds {', '.join(near[:10])}." if near else " It holds no table."
-        raise wrong(key, path.name, f"There is no such file in {path.parent.name}/.{there}")
+        raise wrong(key, path.name, f"There is no such file in {path.absolute().parent.name}/.{there}")
     readers = {
         ".csv": lambda: _read_delimited(path, ",", key),
         ".tsv": lambda: _read_delimited(path, "\t", key),
