@@ -20,8 +20,8 @@ from finetuning.sections import Section
 from finetuning.training_settings import Augmentation as Augmentation
 from finetuning.training_settings import Training as Training
 
-Metric = Literal["accuracy", "macro_f1"]
-SHARES = ("accuracy", "macro_f1")  # metrics that are at most 1
+Metric = Literal["accuracy", "macro_f1", "expected_calibration_error"]
+SHARES = ("accuracy", "macro_f1", "expected_calibration_error")  # metrics that are at most 1
 Policy = Literal["not_worse", "better"]
 Severity = Literal["critical", "warning"]
 StrategyKind = Literal[

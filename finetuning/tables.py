@@ -139,7 +139,7 @@ def _read_parquet(path: Path, key: str) -> tuple[list[str], list[list[str | None
         values = [table.column(name).to_pylist() for name in range(table.num_columns)]
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise wrong(key, path.name, f"The file cannot be read as parquet: {reason}.") from None
+        raise wrong(key, path.name, f"The file cannot be read as parquet: {reason.rstrip('.')}.") from None
     _check_header(columns, path, key)
     return columns, [[_as_text(cell) for cell in row] for row in zip(*values, strict=True)]
 
