@@ -150,7 +150,7 @@ def trace(work: Work, verdict: dict[str, Any], run_id: str) -> Lineage:
     code: dict[str, str] = {}
     for plan in work.plans.values():
         code |= plan.components["code"]
-    commit = read_commit(work.root)
+    commit = work.commit or read_commit(work.root)
     evaluated = fetch(work, "evaluate")
     snapshot, trained = fetch(work, "snapshot").facts, fetch(work, "train").facts
     return Lineage(
@@ -176,7 +176,8 @@ def trace(work: Work, verdict: dict[str, Any], run_id: str) -> Lineage:
         weights=digest_weights(fetch(work, "train").folder / MODEL),
         predictions=digest_predictions(pandas.read_parquet(evaluated.folder / PREDICTIONS)),
         metrics=dict(evaluated.facts["metrics"]),
-        validation=fetch(work, "validate").facts,
+        validation=fetch(work, "validate").facts
+        | {"report": f"runs:/{run_id}/validation/index.html"},
         verdict=verdict,
         flow_run_id=None if flow_run.get_id() is None else str(flow_run.get_id()),
         run_id=run_id,
