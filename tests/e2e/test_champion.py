@@ -108,3 +108,21 @@ def test_failed_behaviour_refuses(project, champion):
     result = run_json(project, "run", "toy", *words, code=4)
     assert "behaviour test 'odd': 0 of 1 cases passed" in result["gate"]["reasons"][0]
     assert result["stages"]["train"]["status"] == "cached"
+
+
+def test_a_champion_whose_files_are_gone_stops_a_run_at_once(project, champion):
+    """Exit code 2 with the remedy, before anything is trained or recorded."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
+    place = client.get_model_version_download_uri("toy", champion).removeprefix("file://")
+    weights = Path(place) / "artifacts" / "model" / "model.safetensors"
+    kept = weights.read_bytes()
+    weights.unlink()
+    experiment = client.get_experiment_by_name("toy").experiment_id
+    before = len(client.search_runs([experiment]))
+    result = run_json(project, "run", "toy", "--set", "training.seed=77", code=2)
+    assert "no artifacts/model/model.safetensors" in result["error"]
+    assert "tunesmith rollback toy" in result["faults"][0]["remedy"]
+    assert len(client.search_runs([experiment])) == before
+    weights.write_bytes(kept)
