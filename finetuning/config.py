@@ -17,7 +17,7 @@ from finetuning.data_settings import Columns as Columns
 from finetuning.data_settings import Data as Data
 from finetuning.data_settings import Expectation as Expectation
 from finetuning.data_settings import Severity as Severity
-from finetuning.roles import METRICS, ROLES, SHARES, Metric, Problem
+from finetuning.roles import ROLES, SHARES, Metric, Problem, list_metrics
 from finetuning.sections import Section
 from finetuning.training_settings import Augmentation as Augmentation
 from finetuning.training_settings import Training as Training
@@ -174,7 +174,7 @@ class Pipeline(Section):
     @field_validator("gate", mode="before")
     @classmethod
     def _choose_metric(cls, value: Any, info: ValidationInfo) -> Any:
-        known = METRICS.get(info.data.get("problem", ""), ())
+        known = list_metrics(info.data.get("problem", ""))
         if known and isinstance(value, Gate):
             return value if value.metric in known else value.model_copy(update={"metric": known[0]})
         return {"metric": known[0], **value} if known and isinstance(value, dict) else value
@@ -182,7 +182,7 @@ class Pipeline(Section):
     @field_validator("gate")
     @classmethod
     def _check_metric(cls, value: Gate, info: ValidationInfo) -> Gate:
-        known = METRICS.get(info.data.get("problem", ""), (value.metric,))
+        known = list_metrics(info.data.get("problem", "")) or (value.metric,)
         if value.metric not in known:
             raise ValueError(
                 f"gate.metric {value.metric} is none of this problem: name {' or '.join(known)}"

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from finetuning.pairing import compare
-from finetuning.slices import judge_slices
+from finetuning.slices import FEWEST_ROWS, judge_slices
+from finetuning.statistics import SEED
 from finetuning.verdicts import Evidence, SliceVerdict, Verdict, write_paired
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def judge(evidence: Evidence, gate: Gate, measure: Measure) -> Verdict:
             "difference": None, "interval": None, "p_value": None,
             "policy": gate.against_champion, "margin": gate.margin, "alpha": gate.alpha,
             "max_drop": gate.slices.max_drop, "latency_limit_ms": gate.latency_ms,
+            "score_tolerance": TOLERANCE, "fewest_slice_rows": FEWEST_ROWS,
             "judged_before": evidence.judged, "slices": [], "apart": [],
             "slices_missing": list(evidence.slices.missing),
             "not_slices": dict(evidence.slices.passed_over),
@@ -173,6 +175,8 @@ def _judge_against(
         "level": level,
         "p_value": paired.p_value,
         "test": paired.test,
+        "draws": paired.draws,
+        "seed": None if paired.draws is None else SEED,
         "slices": [one.to_json() for one in slices],
         "apart": apart,
     }

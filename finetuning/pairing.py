@@ -42,6 +42,7 @@ class Paired:
     high: float
     p_value: float  # two-sided, of 'no difference'
     test: str
+    draws: int | None = None  # of the bootstrap
 
 
 def compare(
@@ -67,7 +68,7 @@ def compare(
     sign = -1 if measure.lower_is_better else 1
     difference = sign * (scores[0] - scores[1])
     return Paired(
-        len(candidate), *scores, difference, found.low, found.high, found.p_value, test
+        len(candidate), *scores, difference, found.low, found.high, found.p_value, test, found.draws
     )  # fmt: skip
 
 

@@ -92,6 +92,8 @@ def check_table(table: pandas.DataFrame, key: str, name: str, measure: Measure) 
             found = f"{len(wrong)} cells in {name} that are no finite number, {_list_rows(wrong)}"
             remedy = f"Every row needs a {column}: predict those rows again, or drop the column."
             faults.append(Fault(f"{key}.{column}", found, remedy))
+        elif column == SCORE and SCORE in measure.columns:
+            faults += _check_confidence(values, f"{key}.{column}", name)
         checked[column] = values
     if faults:
         raise InputError(faults)
@@ -120,7 +122,7 @@ def align(
     first = candidate.reset_index(drop=True)
     second = champion.set_index(ID, drop=False).loc[candidate[ID]].reset_index(drop=True)
     faults += _compare_columns(first, second, (LABEL,), "Score both on the same labels.")
-    if not measure.columns:
+    if {SCORE}.issuperset(measure.columns):
         faults += _check_predictions(first, second)
     slices = choose_slices(first, second, measure)
     shared = [column for column in slices.columns if column in second.columns]
@@ -187,14 +189,34 @@ def _compare_columns(
 
 def _check_predictions(first: pandas.DataFrame, second: pandas.DataFrame) -> list[Fault]:
     labels = set(first[LABEL])
+    folded = {_fold(label) for label in labels}
     faults = []
     for key, table in (("CANDIDATE", first), ("CHAMPION", second)):
         answers = sorted(set(table[PREDICTION]))
+        # A label that no row has may be a rare one; one that is spelled otherwise is none.
+        misspelt = [one for one in answers if one not in labels and _fold(one) in folded]
+        where = f"where the labels are {_list_some(sorted(labels))}"
+        remedy = "Write predictions with the names that the labels have."
         if not labels & set(answers):
-            found = f"only {_list_some(answers)}, where the labels are {_list_some(sorted(labels))}"
-            remedy = "Write predictions with the names that the labels have."
+            found = f"only {_list_some(answers)}, {where}"
+            faults.append(Fault(f"{key}.{PREDICTION}", found, remedy))
+        elif misspelt:
+            found = f"{_list_some(misspelt)}, {where}"
             faults.append(Fault(f"{key}.{PREDICTION}", found, remedy))
     return faults
+
+
+def _fold(label: str) -> str:
+    return str(label).strip().casefold()
+
+
+def _check_confidence(values: Sequence[float], key: str, name: str) -> list[Fault]:
+    wrong = [place for place, value in enumerate(values) if not 0 <= value <= 1]
+    if not wrong:
+        return []
+    found = f"{len(wrong)} cells in {name} that are no probability, {_list_rows(wrong)}"
+    remedy = "Calibration is measured on the probability of the answer, from 0 to 1: write that."
+    return [Fault(key, found, remedy)]
 
 
 def _read_number(cell: object) -> float:

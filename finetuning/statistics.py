@@ -17,12 +17,16 @@ _AT_ONCE = 4_000_000
 
 @dataclass(frozen=True)
 class Difference:
-    """First model minus second, with an interval and a two-sided p-value."""
+    """First model minus second, with an interval and a two-sided p-value.
+
+    `draws` is how many resamples it rests on, None where it was computed exactly.
+    """
 
     value: float
     low: float
     high: float
     p_value: float
+    draws: int | None = None
 
 
 def mcnemar(first_only: int, second_only: int) -> float:
@@ -129,10 +133,11 @@ class Resampled:
         if len(self.draws) * level < TAIL and spread > 0:
             reach = float(norm.isf(level)) * spread
             p_value = float(2 * norm.sf(abs(self.value) / spread))
-            return Difference(self.value, self.value - reach, self.value + reach, p_value)
+            bounds = self.value - reach, self.value + reach
+            return Difference(self.value, *bounds, p_value, len(self.draws))
         low, high = np.quantile(self.draws, [level, 1 - level])
         p_value = min(1.0, 2 * min(self.chance_of_at_least(0.0), self._chance_of_at_most(0.0)))
-        return Difference(self.value, float(low), float(high), p_value)
+        return Difference(self.value, float(low), float(high), p_value, len(self.draws))
 
     # One is added to each count: a p-value of 0 cannot be known from finitely many draws.
     def chance_of_at_least(self, bound: float) -> float:

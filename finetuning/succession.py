@@ -87,6 +87,8 @@ class Period:
         why: The reason given.
         verdict: What the gate had decided.
         override: Why the gate's refusal was set aside.
+        after: Where its beginning is not known, the change that it came after.
+        before: Where its end is not known, the change that it came before.
     """
 
     version: str
@@ -98,6 +100,8 @@ class Period:
     why: str | None = None
     verdict: dict[str, Any] | None = None
     override: str | None = None
+    after: str | None = None
+    before: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
@@ -119,8 +123,13 @@ def tell_periods(changes: Sequence[Change], champion: str | None) -> list[Period
         if change.replaced == last:
             if periods:
                 periods[-1] = replace(periods[-1], until=change.at)
-        elif change.replaced is not None:
-            periods.append(Period(change.replaced, None, change.at, False, ELSEWHERE))
+        else:
+            if periods:
+                periods[-1] = replace(periods[-1], before=change.at)
+            if change.replaced is not None:
+                since = periods[-1].since if periods else None
+                held = Period(change.replaced, None, change.at, False, ELSEWHERE, after=since)
+                periods.append(held)
         periods.append(
             Period(
                 change.version,
@@ -137,7 +146,8 @@ def tell_periods(changes: Sequence[Change], champion: str | None) -> list[Period
     if periods and periods[-1].version == champion:
         periods[-1] = replace(periods[-1], present=True)
     elif champion is not None:
-        periods.append(Period(champion, None, None, True, ELSEWHERE))
+        since = periods[-1].since if periods else None
+        periods.append(Period(champion, None, None, True, ELSEWHERE, after=since))
     return periods
 
 

@@ -40,7 +40,8 @@ def read_cells(path: Path, key: str) -> tuple[list[str], list[list[str | None]]]
     if not path.is_file():
         near = sorted(item.name for item in path.parent.glob("*") if item.suffix in ENDINGS)
         there = f" It holds {', '.join(near[:10])}." if near else " It holds no table."
-        raise wrong(key, path.name, f"There is no such file in {path.parent.name}/.{there}")
+        folder = path.absolute().parent.name
+        raise wrong(key, path.name, f"There is no such file in {folder}/.{there}")
     readers = {
         ".csv": lambda: _read_delimited(path, ",", key),
         ".tsv": lambda: _read_delimited(path, "\t", key),
@@ -139,7 +140,8 @@ def _read_parquet(path: Path, key: str) -> tuple[list[str], list[list[str | None
         values = [table.column(name).to_pylist() for name in range(table.num_columns)]
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise wrong(key, path.name, f"The file cannot be read as parquet: {reason}.") from None
+        remedy = f"The file cannot be read as parquet: {reason.rstrip('.')}."
+        raise wrong(key, path.name, remedy) from None
     _check_header(columns, path, key)
     return columns, [[_as_text(cell) for cell in row] for row in zip(*values, strict=True)]
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 # The leading metric of every problem, by which its versions are shown.
 SCORES = tuple(dict.fromkeys(f"{TESTED}{names[0]}" for names in METRICS.values()))
+SHORT = 12  # characters of a module's digest that people are shown
 
 
 @dataclass
@@ -278,14 +279,18 @@ def _fetch_record(client: MlflowClient, version: Any) -> dict[str, Any]:
 
 
 def describe_lineage(result: dict[str, Any]) -> str:
-    """The record as aligned lines for people; the modules' digests stand in the JSON."""
+    """The record as aligned lines for people; the modules' digests stand whole in the JSON."""
     aliases = ", ".join(result["aliases"]) or "no alias"
     lines = [f"{result.get('pipeline', 'model')}, version {result['model_version']} ({aliases})"]
     left_out = ("pipeline", "model_version", "aliases", "code", "tags", "validation", "verdict")
     shown = {key: value for key, value in result.items() if key not in left_out}
     verdict, validation = result.get("verdict") or {}, result.get("validation") or {}
-    shown["verdict"] = "; ".join(verdict.get("reasons", []))
-    shown["validation"] = {key: validation.get(key) for key in ("critical_failures", "warnings")}
+    promote = verdict.get("promote")
+    decided = "" if promote is None else "passed: " if promote else "refused: "
+    shown["verdict"] = decided + "; ".join(verdict.get("reasons", []))
+    told = ("critical_failures", "warnings", "report")
+    shown["validation"] = {key: validation.get(key) for key in told}
+    shown["code"] = {name: digest[:SHORT] for name, digest in (result.get("code") or {}).items()}
     flat = {key: value for key, value in flatten(shown).items() if value not in (None, "", [], {})}
     width = max(map(len, flat), default=0)
     for key, value in flat.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from finetuning.snapshots import read_tables
 from finetuning.sources import BaseModel
 from tasks.base_models import resolve_base
 from tasks.planning import STATE, Work, plan
+from tasks.repository import read_commit
 from tasks.versioning import DataVersion, resolve
 
 Value = TypeVar("Value")
@@ -84,11 +86,11 @@ def _collect(faults: list[Fault], find: Callable[[], Value]) -> Value | None:
 
 
 def need_work(root: Path, name: str, overrides: Sequence[str] = ()) -> Work:
-    """As `prepare_work`, with the base model fetched where it is not at hand."""
+    """As `prepare_work`, with the base model fetched where it is not at hand, and the commit."""
     work = prepare_work(root, name, overrides)
     if work is None:
         raise TunesmithError(f"the base model of {name} could not be brought here")
-    return work
+    return replace(work, commit=read_commit(root))
 
 
 def check_tables(work: Work) -> None:

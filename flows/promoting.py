@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import wrong
-from finetuning.succession import Change
+from finetuning.succession import ELSEWHERE, Change, Period
 from flows.environment import prepare_environment
 from tasks.champions import Succession, read_succession
 from tasks.promotion import promote, roll_back
 from tasks.registry import CHALLENGER, CHAMPION, PREVIOUS, find_version, reach, split_reference
+from tasks.verdicts import read_verdict, shorten
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -62,8 +64,21 @@ def read_history(root: Path, name: str) -> dict[str, Any]:
     prepare_environment(root)
     with reach(root, name) as client:
         state = ask_succession(client, need_name(name))
-    history = [period.to_json() for period in state.tell()]
+        history = [add_verdict(client, name, period).to_json() for period in state.tell()]
     return {"status": "ok", "model": state.name, **show_aliases(state), "history": history}
+
+
+def add_verdict(client: MlflowClient, name: str, period: Period) -> Period:
+    """A period with its version's own verdict, where no record of the change tells of one."""
+    from mlflow.exceptions import MlflowException
+
+    if period.how != ELSEWHERE:
+        return period
+    try:
+        verdict = read_verdict(client, client.get_model_version(name, period.version))
+    except MlflowException:  # the version has been deleted since
+        verdict = None
+    return replace(period, verdict=verdict and shorten(verdict))
 
 
 def ask_succession(client: MlflowClient, name: str) -> Succession:
@@ -160,10 +175,13 @@ def show_row(period: Mapping[str, Any]) -> tuple[str, ...]:
     override = period["override"] and f"against the gate, because {period['override']}"
     known = [override, period["why"], *list_reasons(period["verdict"])]
     how = ": ".join(filter(None, [period["how"], "; ".join(filter(None, known))]))
-    until = "now" if period["present"] else show_time(period["until"])
-    return (period["version"], show_time(period["since"]), until, period["by"] or "?", how)
+    since = show_time(period["since"], "after", period["after"])
+    until = "now" if period["present"] else show_time(period["until"], "before", period["before"])
+    return (period["version"], since, until, period["by"] or "?", how)
 
 
-def show_time(moment: str | None) -> str:
-    """A moment to the second."""
-    return "?" if moment is None else moment[:19].replace("T", " ")
+def show_time(moment: str | None, side: str, bound: str | None) -> str:
+    """A moment to the second; where it is not known, which side of another one it was."""
+    if moment is None:
+        return "?" if bound is None else f"{side} {show_time(bound, side, None)}"
+    return moment[:19].replace("T", " ")

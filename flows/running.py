@@ -14,7 +14,8 @@ from finetuning.roles import METRICS
 from flows.environment import prepare_environment
 from flows.preparation import check_tables, hold_pipeline, need_work, prepare_work
 from tasks.planning import STAGES
-from tasks.registry import is_current
+from tasks.promotion import check_champion
+from tasks.registry import connect, is_current
 
 
 def run_pipeline(root: Path, name: str, overrides: Sequence[str], quiet: bool) -> dict[str, Any]:
@@ -46,10 +47,13 @@ def run_pipeline(root: Path, name: str, overrides: Sequence[str], quiet: bool) -
 
 def start(root: Path, name: str, overrides: Sequence[str]) -> dict[str, Any]:
     """Run the flow, after what is wrong with the input has been said."""
-    check_tables(need_work(root, name, overrides))
+    work = need_work(root, name, overrides)
+    check_tables(work)
     from flows.server import reach_server, reach_tracking
 
     reach_tracking(root)
+    # Before anything is trained that could not be judged.
+    check_champion(connect(root), work.pipeline.name)
     with reach_server(root) as ready:
         from flows.finetune import finetune
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetuning.errors import wrong
+from finetuning.errors import InputError, wrong
 from finetuning.sources import BaseModel, Parent, find_base
 from tasks.planning import STATE
 from tasks.registered_models import find_registered_model, is_reference, split_alias
@@ -73,9 +73,14 @@ def recall_base(root: Path, record: Mapping[str, Any]) -> BaseModel:
         model = find_registered_model(root, base)
         found = None if model is None else find_base(str(model.folder), None, root, memory)
     else:
-        # Whether weights were read is in the digest, which is compared.
-        found = find_base(base, revision, root, memory, fetch=True, weights=False)
+        try:
+            # Whether weights were read is in the digest, which is compared.
+            found = find_base(base, revision, root, memory, fetch=True, weights=False)
+        except InputError:
+            found = None
     if found is None or found.digest != record["base_digest"]:
+        other = "Its files are not those of the record."
+        fault = "It is gone, or out of reach." if found is None else other
         remedy = f"Bring back the files whose digest is {record['base_digest']}."
-        raise wrong("model.base", base, f"Its files are not those of the record. {remedy}")
+        raise wrong("model.base", base, f"{fault} {remedy}")
     return found

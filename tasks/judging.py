@@ -21,7 +21,7 @@ from finetuning.verdicts import Evidence, Serving
 from tasks.answering import Answers, ask_model
 from tasks.evaluation import PREDICTIONS, find_shown, read_split, tabulate_predictions
 from tasks.logged_model import keep_model, name_inputs, read_inputs
-from tasks.registry import CHAMPION, TAG, find_champion, find_tracking_uri
+from tasks.registry import CHAMPION, TAG, find_champion, find_registered, find_tracking_uri
 from tasks.stages import fetch
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def judge_candidate(client: MlflowClient, work: Work, run_id: str) -> Verdict:
     champion = find_champion(client, work.pipeline.name)
     logged = None if champion is None else read_logged_predictions(client, champion)
     slices = find_slices(work, table, logged)
-    about = describe_subject(work, champion)
+    known = find_registered(client, work.pipeline.name, work.plans["register"].key)
+    about = describe_subject(work, champion, None if known is None else str(known.version))
     alone = "not loaded and not compared: it is refused without"
     evidence = Evidence(table, None, slices, why_alone=alone, about=about)
     first = judge(evidence, gate, measure)
@@ -61,6 +62,8 @@ def judge_candidate(client: MlflowClient, work: Work, run_id: str) -> Verdict:
         {TEST: read_inputs(work, tested.iloc[served]), BEHAVIOUR: _tabulate_behaviour(work)},
         problem.judged,
     )
+    if known is None:
+        about["candidate"]["model_uri"] = f"models:/{model.model_id}"
     evidence = replace(
         evidence,
         behaviour=_check_behaviour(work, answers),
@@ -78,12 +81,18 @@ def judge_candidate(client: MlflowClient, work: Work, run_id: str) -> Verdict:
     return judge(evidence, gate, measure)
 
 
-def describe_subject(work: Work, champion: Any | None) -> dict[str, Any]:
-    """What is judged against what, for the verdict."""
+def describe_subject(work: Work, champion: Any | None, version: str | None) -> dict[str, Any]:
+    """What is judged against what, for the verdict.
+
+    Args:
+        work: The run's work.
+        champion: MLflow's record of the champion.
+        version: The candidate's version, None where it is not registered.
+    """
     return {
         "rows_digest": fetch(work, "snapshot").facts["digests"]["test"],
         "data_version": work.data.version,
-        "candidate": {"digest": work.plans["register"].key},
+        "candidate": describe_candidate(work, version),
         "champion": None
         if champion is None
         else {
@@ -92,6 +101,15 @@ def describe_subject(work: Work, champion: Any | None) -> dict[str, Any]:
             "digest": champion.tags.get(f"{TAG}.digest"),
             "data_version": champion.tags.get(f"{TAG}.data_version"),
         },
+    }
+
+
+def describe_candidate(work: Work, version: str | None) -> dict[str, Any]:
+    """The judged model for the verdict: its version and URI, None while it has none."""
+    return {
+        "model_version": version,
+        "model_uri": None if version is None else f"models:/{work.pipeline.name}/{version}",
+        "digest": work.plans["register"].key,
     }
 
 

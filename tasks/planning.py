@@ -16,6 +16,7 @@ from finetuning.store import Store
 
 if TYPE_CHECKING:
     from finetuning.config import Pipeline
+    from finetuning.lineage import Commit
     from finetuning.problem import Part
     from finetuning.sources import BaseModel
     from tasks.versioning import DataVersion
@@ -108,6 +109,7 @@ class Work:
     data: DataVersion
     base: BaseModel
     plans: dict[str, StagePlan]
+    commit: Commit | None = None  # as the run began: somebody may commit while it goes on
 
     @property
     def store(self) -> Store:

@@ -15,8 +15,9 @@ from tasks.registry import (
     CHALLENGER,
     CHAMPION,
     PREVIOUS,
+    find_champion,
     find_version,
-    has_files,
+    list_missing,
     split_reference,
 )
 from tasks.verdicts import list_refusals, name_champion, read_verdict, refuse, shorten
@@ -68,7 +69,8 @@ def promote(
             number,
             previous=find_earlier(state.tell(), list_usable(client, state) - {number}),
             how=PROMOTED,
-            why=why,
+            # A reason that set nothing aside is still the reason that was given.
+            why=why or (None if refusals else reason),
             verdict=verdict and shorten(verdict),
             override=reason if refusals else None,
         )
@@ -175,16 +177,34 @@ def check_files(client: MlflowClient, version: Any) -> None:
     """Refuse a version whose model is gone.
 
     Raises:
-        InputError: Its MLmodel file is not where the registry says.
+        InputError: Its MLmodel file or its weights are not where the registry says.
     """
-    if not has_files(client, version):
+    if missing := list_missing(client, version):
         place = client.get_model_version_download_uri(version.name, str(version.version))
         remedy = (
             "Bring its files back, name another version, or make one anew: "
             f"tunesmith run {version.name}"
         )
         where = f"{version.name}/{version.version}"
-        raise InputError([Fault(where, f"no MLmodel file under {place}", remedy)])
+        raise InputError([Fault(where, f"no {' and no '.join(missing)} under {place}", remedy)])
+
+
+def check_champion(client: MlflowClient, name: str) -> None:
+    """Refuse to begin what would end in a comparison with a champion whose model is gone.
+
+    Raises:
+        InputError: The champion's files are not where the registry says.
+    """
+    champion = find_champion(client, name)
+    missing = [] if champion is None else list_missing(client, champion)
+    if champion is not None and missing:
+        place = client.get_model_version_download_uri(name, str(champion.version))
+        remedy = (
+            "Bring its files back, or take the alias champion from it (tunesmith rollback "
+            f"{name} gives it to the champion before), and run again."
+        )
+        where = f"{name}/{champion.version}, the champion"
+        raise InputError([Fault(where, f"no {' and no '.join(missing)} under {place}", remedy)])
 
 
 def check_reason(option: str, reason: str | None) -> str | None:

@@ -14,6 +14,7 @@ from finetuning.errors import Fault, InputError, wrong
 from finetuning.lineage import digest_weights
 from tasks.planning import STATE
 from tasks.registry import (
+    INSIDE,
     PRESENT,
     SQLITE,
     ask_database,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     import pandas
 
 SCHEME = "models:/"
-INSIDE = "artifacts/model"  # of a version's folder: what from_pretrained opens
 PREDICTIONS = "predictions.parquet"
 TESTED = "test/"
 _REFERENCE = re.compile(r"models:/(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<version>\d+))")

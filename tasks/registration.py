@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,9 @@ from finetuning.lineage import (
 from finetuning.pipelines import flatten
 from finetuning.statistics import SEED as RESAMPLING
 from tasks.evaluation import EVALUATION, PREDICTIONS
-from tasks.judging import judge_candidate
+from tasks.judging import describe_candidate, judge_candidate
 from tasks.logged_model import keep_model
-from tasks.promotion import offer
+from tasks.promotion import check_champion, offer
 from tasks.registry import (
     TAG,
     connect,
@@ -36,6 +36,7 @@ from tasks.registry import (
     find_registered,
     find_tracking_uri,
     is_current,
+    list_missing,
 )
 from tasks.reporting import make_report, render_pages
 from tasks.repository import read_commit
@@ -53,6 +54,8 @@ JUDGEMENT = (
     "metric", "value", "difference", "interval", "p_value", "policy", "champion", "judged_before",
     "rows", "rows_digest",
 )  # fmt: skip
+# Written again once the version has its number.
+NAMING_VERSION = ("verdict.json", "lineage.json", "report.html", "model_card.md")
 LOGGED = f"{TAG}.logged"  # so that a second attempt writes no metric twice
 LONGEST_PARAMETER = 6000  # characters, MLflow's limit
 
@@ -80,6 +83,7 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
     metrics: dict[str, float] = dict(evaluated.facts["metrics"])
     details = json.loads((evaluated.folder / EVALUATION).read_text("utf-8"))
     client = connect(work.root)
+    check_champion(client, work.pipeline.name)
     digest = work.plans["register"].key
     run_id = open_run(client, work, digest)
     verdict = judge_candidate(client, work, run_id).to_json()
@@ -94,6 +98,10 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
     tag_verdict(client, work.pipeline.name, digest, verdict)
     if verdict["promote"]:
         version = register_version(client, work, run_id, digest, lineage, folder)
+        verdict = verdict | {"candidate": describe_candidate(work, version)}
+        write_record(work, folder, verdict, replace(lineage, verdict=verdict))
+        for name in NAMING_VERSION:
+            client.log_artifact(run_id, str(folder / name))
         automatic = work.pipeline.gate.promote == "auto"
         alias, refusal = offer(client, work.root, work.pipeline.name, version, automatic)
         if refusal:
@@ -143,7 +151,7 @@ def trace(work: Work, verdict: dict[str, Any], run_id: str) -> Lineage:
     code: dict[str, str] = {}
     for plan in work.plans.values():
         code |= plan.components["code"]
-    commit = read_commit(work.root)
+    commit = work.commit or read_commit(work.root)
     evaluated = fetch(work, "evaluate")
     snapshot, trained = fetch(work, "snapshot").facts, fetch(work, "train").facts
     return Lineage(
@@ -169,7 +177,8 @@ def trace(work: Work, verdict: dict[str, Any], run_id: str) -> Lineage:
         weights=digest_weights(fetch(work, "train").folder / MODEL),
         predictions=digest_predictions(pandas.read_parquet(evaluated.folder / PREDICTIONS)),
         metrics=dict(evaluated.facts["metrics"]),
-        validation=fetch(work, "validate").facts,
+        validation=fetch(work, "validate").facts
+        | {"report": f"runs:/{run_id}/validation/index.html"},
         verdict=verdict,
         flow_run_id=None if flow_run.get_id() is None else str(flow_run.get_id()),
         run_id=run_id,
@@ -228,7 +237,7 @@ def register_version(
     from mlflow.exceptions import MlflowException
 
     registered = find_registered(client, work.pipeline.name, digest)
-    if registered is not None:
+    if registered is not None and not list_missing(client, registered):
         return str(registered.version)
     model = keep_model(client, work, run_id)
     try:

@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -25,6 +25,7 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 PREVIOUS = "previous"  # the version that a rollback brings back
 TAG = "tunesmith"
+INSIDE = "artifacts/model"  # of a version's folder: what from_pretrained opens
 SQLITE = "sqlite:///"
 # MLflow marks a deleted version and keeps its row.
 PRESENT = "current_stage <> 'Deleted_Internal'"
@@ -123,7 +124,7 @@ def has_version(root: Path, name: str, version: str) -> bool:
     client = connect(root)
     try:
         found = client.get_model_version(name, version)
-        return found.status == "READY" and has_files(client, found)
+        return found.status == "READY" and not list_missing(client, found)
     except MlflowException:
         return False
 
@@ -189,13 +190,33 @@ def find_local_folder(place: str) -> Path | None:
     return Path(unquote(parts.path) if parts.scheme else place)
 
 
-def has_files(client: MlflowClient, version: Any) -> bool:
-    """Whether the model of a version lies where the registry says, wherever that is."""
+def list_missing(client: MlflowClient, version: Any) -> list[str]:
+    """What of a version's model does not lie where the registry says, wherever that is.
+
+    Its MLmodel file, and each weights file that its lineage record names.
+    """
     from mlflow.artifacts import list_artifacts
 
     place = client.get_model_version_download_uri(version.name, str(version.version))
-    files = list_artifacts(artifact_uri=place, tracking_uri=client.tracking_uri)
-    return any(Path(file.path).name == "MLmodel" for file in files)
+    wanted = ["MLmodel", *(f"{INSIDE}/{name}" for name in _recall_weights(client, version))]
+    there: set[str] = set()
+    for folder in {PurePosixPath(name).parent for name in wanted}:
+        uri = place if folder == PurePosixPath() else f"{place.rstrip('/')}/{folder}"
+        found = list_artifacts(artifact_uri=uri, tracking_uri=client.tracking_uri)
+        there |= {str(folder / PurePosixPath(file.path).name) for file in found}
+    return [name for name in wanted if name not in there]
+
+
+def _recall_weights(client: MlflowClient, version: Any) -> list[str]:
+    """The weights files of a version; none where no record names them."""
+    from mlflow.exceptions import MlflowException
+
+    if f"{TAG}.digest" not in version.tags or not version.run_id:
+        return []
+    try:
+        return sorted(fetch_json(client, version.run_id, "lineage.json")["weights"])
+    except (MlflowException, OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def fetch_json(client: MlflowClient, run_id: str, name: str) -> Any:
@@ -269,8 +290,7 @@ def find_champion(client: MlflowClient, name: str) -> Any | None:
 
 
 def find_registered(client: MlflowClient, name: str, digest: str) -> Any | None:
-    """The version that was registered under a digest already, or None."""
-    for version in client.search_model_versions(f"name='{name}'"):
-        if version.tags.get(f"{TAG}.digest") == digest:
-            return version
-    return None
+    """The newest version that was registered under a digest already, or None."""
+    versions = client.search_model_versions(f"name='{name}'")
+    known = [one for one in versions if one.tags.get(f"{TAG}.digest") == digest]
+    return max(known, key=lambda one: int(one.version), default=None)

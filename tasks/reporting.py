@@ -37,7 +37,7 @@ def make_report(work: Work, verdict: dict[str, Any], lineage: Lineage) -> Report
     best = history[trained["best"]]
     return Report(
         name=work.pipeline.name,
-        version=None,
+        version=verdict["candidate"]["model_version"],
         problem=work.pipeline.problem,
         base_model=work.base.name,
         strategy=work.pipeline.strategy.kind,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from finetuning.errors import TunesmithError
@@ -19,9 +22,20 @@ def read_commit(root: Path) -> Commit:
     status = _ask(root, "status", "--porcelain", "--untracked-files=normal") or b""
     if not status.strip():
         return Commit(sha.decode().strip(), dirty=False, difference=None)
-    difference = status + (_ask(root, "diff", "--binary", "HEAD") or b"")
-    digest = hashlib.sha256(difference).hexdigest()
-    return Commit(sha.decode().strip(), dirty=True, difference=digest)
+    difference = hashlib.sha256(status + (_ask(root, "diff", "--binary", "HEAD") or b""))
+    for name, content in _read_untracked(root):
+        difference.update(name + b"\0" + hashlib.sha256(content).digest())
+    return Commit(sha.decode().strip(), dirty=True, difference=difference.hexdigest())
+
+
+def _read_untracked(root: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Name and content of each file that is neither committed nor ignored."""
+    top = (_ask(root, "rev-parse", "--show-toplevel") or b"").rstrip(b"\n")
+    words = ("ls-files", "--others", "--exclude-standard", "--full-name", "-z", ":/")
+    for name in filter(None, (_ask(root, *words) or b"").split(b"\0")):
+        place = Path(os.fsdecode(top), os.fsdecode(name))
+        with suppress(OSError):  # a link that leads nowhere, a folder that is a repository itself
+            yield name, place.read_bytes()
 
 
 def read_at(root: Path, sha: str, name: str) -> bytes | None:

@@ -74,7 +74,12 @@ def test_verdict_is_attached_to_the_run_and_the_version(project, champion):
             mlflow.artifacts.download_artifacts(run_id=newest.run_id, artifact_path=name)
         ).read_text("utf-8")
 
-    assert json.loads(read("verdict.json"))["difference"] == summary["difference"]
+    verdict = json.loads(read("verdict.json"))
+    assert verdict["difference"] == summary["difference"]
+    assert verdict["candidate"]["model_version"] == newest.version
+    assert verdict["candidate"]["model_uri"] == f"models:/toy/{newest.version}"
+    assert json.loads(read("lineage.json"))["verdict"] == verdict
+    assert f"toy version {newest.version} was registered" in read("report.html")
     assert "Against the champion on the same rows" in read("report.html")
 
 
@@ -90,6 +95,8 @@ def test_model_worse_than_the_champion_is_refused(project, champion):
     assert result["gate"]["difference"] < -0.2
     assert "worse than the champion's" in result["gate"]["reasons"][0]
     assert result["gate"]["serving"]["different"] == 0
+    assert result["gate"]["candidate"]["model_version"] is None
+    assert result["gate"]["candidate"]["model_uri"].startswith("models:/m-")
     assert len(client.search_model_versions("name='toy'")) == before
 
 
@@ -101,3 +108,21 @@ def test_failed_behaviour_refuses(project, champion):
     result = run_json(project, "run", "toy", *words, code=4)
     assert "behaviour test 'odd': 0 of 1 cases passed" in result["gate"]["reasons"][0]
     assert result["stages"]["train"]["status"] == "cached"
+
+
+def test_a_champion_whose_files_are_gone_stops_a_run_at_once(project, champion):
+    """Exit code 2 with the remedy, before anything is trained or recorded."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
+    place = client.get_model_version_download_uri("toy", champion).removeprefix("file://")
+    weights = Path(place) / "artifacts" / "model" / "model.safetensors"
+    kept = weights.read_bytes()
+    weights.unlink()
+    experiment = client.get_experiment_by_name("toy").experiment_id
+    before = len(client.search_runs([experiment]))
+    result = run_json(project, "run", "toy", "--set", "training.seed=77", code=2)
+    assert "no artifacts/model/model.safetensors" in result["error"]
+    assert "tunesmith rollback toy" in result["faults"][0]["remedy"]
+    assert len(client.search_runs([experiment])) == before
+    weights.write_bytes(kept)

@@ -12,6 +12,7 @@ from finetuning.config import Gate
 from finetuning.gate import judge, spend
 from finetuning.measures import find_measure
 from finetuning.predictions import Slices
+from finetuning.statistics import SEED
 from finetuning.verdicts import Evidence, Serving
 
 NO_SLICES = Slices(())
@@ -266,6 +267,19 @@ def test_behaviour_is_asked_beside_the_metric():
     )
     enough = BehaviourResult("negation", "minimum-functionality", 4, 3, 0.75, ())
     assert decide(Evidence(table([1]), None, NO_SLICES, behaviour=(enough,))).promote
+
+
+def test_a_verdict_can_be_computed_again():
+    """Where a bootstrap decided, its draws and seed stand in the verdict, beside each threshold."""
+    counts = (300, 40, 10, 50)
+    drawn = compare(counts, judged=3, metric="macro_f1").numbers
+    # The fourth challenger spends 0.05 x (1/40 + 0.005 x 0.98^2); ten draws lie beyond a bound.
+    assert drawn["level"] == pytest.approx(0.05 * (1 / 40 + 0.005 * 0.98**2))
+    assert drawn["draws"] == math.ceil(10 / drawn["level"])
+    assert (drawn["seed"], drawn["score_tolerance"]) == (SEED, 1e-5)
+    assert drawn["fewest_slice_rows"] == 30
+    exact = compare(counts).numbers
+    assert (exact["draws"], exact["seed"]) == (None, None)
 
 
 def test_verdict_as_json():

@@ -112,6 +112,25 @@ def test_other_labels(tmp_path):
     assert "only 'LABEL_0', where the labels are 'a', 'b'" in found["CANDIDATE.prediction"]
 
 
+def test_labels_spelled_otherwise(tmp_path):
+    """B is no answer where the label is b; one that resembles no label may be a rare one."""
+    found = faults(tmp_path, make(), make(prediction=np.tile(["a", "B"], ROWS // 2)))
+    assert "found 'B', where the labels are 'a', 'b'" in found["CHAMPION.prediction"]
+    first, _ = read(tmp_path, make(prediction=["rare", *["a"] * (ROWS - 1)]), make())
+    assert first["prediction"][0] == "rare"
+
+
+def test_scores_that_are_no_probability(tmp_path):
+    """What is read for calibration lies between 0 and 1, and its answers are labels."""
+    calibration = find_measure("expected_calibration_error")
+    logits = [3.5, -0.1, *[0.9] * (ROWS - 2)]
+    found = faults(tmp_path, make(score=logits), make(), calibration)
+    assert "2 cells in candidate.csv that are no probability, rows 1, 2" in found["CANDIDATE.score"]
+    assert read(tmp_path, make(score=logits), make())[0]["score"][0] == 3.5
+    found = faults(tmp_path, make(prediction="LABEL_0"), make(), calibration)
+    assert set(found) == {"CANDIDATE.prediction"}
+
+
 def test_other_slices(tmp_path):
     """A row cannot be from the web in one table and from mail in the other."""
     other = make(source=["mail", *make()["source"][1:]])

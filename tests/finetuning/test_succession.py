@@ -46,6 +46,10 @@ def test_a_change_made_elsewhere_shows_in_the_record_after_it():
         ("1", 1, None, False), ("5", None, 2, False), ("2", 2, None, True),
     ]  # fmt: skip
     assert (periods[1].how, periods[1].by) == (ELSEWHERE, None)
+    assert periods[0].before == periods[1].until
+    assert periods[1].after == periods[0].since
+    assert tell_periods([make(1, "1", None)], "4")[1].after == periods[0].since
+    assert tell_periods([make(1, "1", None), make(2, "2", None)], "2")[0].before is not None
 
 
 def test_a_change_made_elsewhere_shows_in_the_alias():

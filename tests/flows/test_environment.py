@@ -5,6 +5,8 @@ import logging
 import os
 import sys
 
+import pytest
+
 from finetuning.errors import ValidationError
 from flows.environment import TELEMETRY_OFF, hide_expected, prepare_environment
 
@@ -25,6 +27,18 @@ def test_telemetry_is_off_whatever_the_environment_says(tmp_path, monkeypatch):
     prepare_environment(tmp_path)
     assert {name: os.environ[name] for name in TELEMETRY_OFF} == TELEMETRY_OFF
     assert os.environ["PREFECT_HOME"] == "mine"
+
+
+def test_mlflow_leaves_standard_output_alone(tmp_path, monkeypatch, capsys):
+    """The addresses that it prints where a server tracks would stand before the JSON."""
+    from mlflow.store.tracking.rest_store import RestStore
+    from mlflow.tracking._tracking_service.client import TrackingServiceClient
+
+    prepare_environment(tmp_path)
+    monkeypatch.setattr(RestStore, "update_run_info", lambda *_, **__: None)
+    monkeypatch.setattr(RestStore, "get_run", lambda *_: pytest.fail("it looks the run up to tell"))
+    TrackingServiceClient("http://127.0.0.1:9").set_terminated("a" * 32)
+    assert capsys.readouterr().out == ""
 
 
 def test_foreseen_failure_loses_its_traceback():

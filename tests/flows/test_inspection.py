@@ -32,7 +32,7 @@ RECORD = {
     "pipeline": "toys",
     "data_version": "abc.dir",
     "commit": {"sha": "f00", "dirty": False, "difference": None},
-    "code": {"tasks.training": "123"},
+    "code": {"tasks.training": "0123456789abcdef"},
     "verdict": {"promote": True, "reasons": ["accuracy 0.9 reaches the floor 0.8"]},
     "validation": {"critical_failures": 0, "warnings": 2, "failures": ""},
 }
@@ -175,7 +175,9 @@ def test_lineage_is_the_record_with_its_version(project, reference):
     assert "tunesmith.digest" in result["tags"]
     words = describe_lineage(result)
     assert words.startswith("toys, version 2 (challenger)\n")
+    assert "passed: " in words
     assert "reaches the floor" in words
+    assert words.split("code.tasks.training", 1)[1].split()[0] == "0123456789ab"
     columns = {
         line.index(line.split()[1], len(line.split()[0]) + 2) for line in words.splitlines()[1:]
     }

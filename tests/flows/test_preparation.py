@@ -10,7 +10,7 @@ import pytest
 
 from finetuning.errors import InputError
 from flows.preparation import check_tables, need_work, prepare_work
-from tests.support import make_environment, make_rows, write_table
+from tests.support import begin_repository, make_environment, make_rows, shell, write_table
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PIPELINE = """
@@ -49,6 +49,20 @@ def test_wrong_columns_are_said_with_a_missing_base(project):
     describe(project, "./nowhere", text="body", by="shop")
     keys = faults_of(lambda: prepare_work(project, "toy"))
     assert keys == ["model.base", "data.columns.text", "data.slices[0]"]
+
+
+def test_the_commit_is_the_one_that_the_run_began_at(project, bert_folder):
+    """What is committed while a run goes on is not what it was made from."""
+    describe(project, bert_folder)
+    assert need_work(project, "toy").commit.sha is None
+    begin_repository(project)
+    shell(project, "git", "add", "-A")
+    shell(project, "git", "commit", "-qm", "Begin")
+    work = need_work(project, "toy")
+    begun = work.commit
+    shell(project, "git", "commit", "-qm", "Later", "--allow-empty")
+    assert work.commit == begun
+    assert need_work(project, "toy").commit.sha != begun.sha
 
 
 def test_tables_are_read_until_there_is_a_snapshot(project, bert_folder):

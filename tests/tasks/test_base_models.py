@@ -111,7 +111,7 @@ def test_the_recorded_base_is_found_again_or_refused(project):
     assert recall_base(project, record).digest == digest
     with pytest.raises(InputError, match="not those of the record"):
         recall_base(project, record | {"base_digest": "0" * 64})
-    with pytest.raises(InputError, match="No such model is at hand"):
+    with pytest.raises(InputError, match=r"gone, or out of reach.* Bring back the files"):
         recall_base(project, record | {"parent": None, "config": {"model": {"base": "./gone"}}})
 
 

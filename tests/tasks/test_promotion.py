@@ -1,5 +1,6 @@
 """Promotion and rollback over a real registry: MLflow's SQLite database, and a tracking server."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 from finetuning.errors import InputError, RefusedError, TunesmithError
 from tasks import champions
 from tasks.champions import WITHDRAWN, read_succession
-from tasks.promotion import offer, promote, roll_back
+from tasks.promotion import check_champion, offer, promote, roll_back
 from tasks.registry import DATABASE, connect, has_version, is_current
 from tests.registered import PASSED, REFUSED, add_version, drop_files
 from tests.servers import await_status, take_port
@@ -169,8 +170,12 @@ def test_a_verdict_counts_while_its_champion_is_the_present_one(registry):
 
 
 def test_a_tag_alone_is_a_verdict(registry):
-    """A run that kept no verdict.json: the version's tag decides."""
+    """A run that kept no verdict.json: the version's tags decide, where they name the champion."""
     registry.add(None, "passed")
+    with pytest.raises(RefusedError, match="no verdict"):
+        registry.promote("1")
+    judgement = json.dumps({"champion": None})
+    registry.client.set_model_version_tag(registry.name, "1", "tunesmith.judgement", judgement)
     registry.promote("1")
     assert registry.look() == ("1", None, None)
 
@@ -207,14 +212,43 @@ def test_a_model_without_files_is_neither_promoted_nor_brought_back(registry):
         drop_files(registry.files, registry.client, version, registry.name)
     before = read_succession(registry.client, registry.name)
     for act in (lambda: registry.promote("3", override="so"), registry.back):
-        with pytest.raises(InputError, match=f"no MLmodel file.*tunesmith run {registry.name}"):
+        with pytest.raises(InputError, match=f"no MLmodel .*tunesmith run {registry.name}"):
             act()
     assert read_succession(registry.client, registry.name) == before
     assert has_version(registry.root, registry.name, "2")
     assert not has_version(registry.root, registry.name, "3")
     drop_files(registry.files, registry.client, "2", registry.name)
-    with pytest.raises(InputError, match="no MLmodel file"):
+    with pytest.raises(InputError, match="no MLmodel "):
         registry.promote("2")
+
+
+def test_a_model_without_its_weights_is_not_promoted(registry):
+    """The lineage record names the weights: one file that is gone is said, and nothing changed."""
+    registry.add()
+    registry.promote("1")
+    registry.add()
+    name, client = registry.name, registry.client
+    client.set_model_version_tag(name, "2", "tunesmith.digest", "d")
+    run = client.get_model_version(name, "2").run_id
+    client.log_dict(run, {"weights": {"head.safetensors": "a", "adapters/a.safetensors": "b"}},
+                    "lineage.json")  # fmt: skip
+    client.log_text(run, "", "model/artifacts/model/adapters/a.safetensors")
+    with pytest.raises(InputError, match=r"found no artifacts.model.head.safetensors under"):
+        registry.promote("2", override="so")
+    assert registry.look() == ("1", None, None)
+    client.log_text(run, "", "model/artifacts/model/head.safetensors")
+    registry.promote("2")
+    check_champion(client, name)
+    drop_files(registry.files, client, "2", name)
+    with pytest.raises(InputError, match=f"the champion: found no MLmodel .*rollback {name}"):
+        check_champion(client, name)
+
+
+def test_a_reason_that_was_not_needed_is_kept(registry):
+    """Nothing was set aside, and the history still says why."""
+    registry.add()
+    change, _ = registry.promote("1", override="it is time")
+    assert (change.override, change.why) == (None, "it is time")
 
 
 def test_a_deleted_version_is_passed_over(registry):

@@ -44,6 +44,21 @@ def test_a_commit_is_checked_out_beside_the_project(project, tmp_path):
     assert list_worktrees(root) == before
 
 
+def test_the_difference_knows_what_no_commit_holds(project):
+    """Its digest follows the content of edited and of new files, wherever they lie."""
+    root, _ = project
+    assert read_commit(root).difference is None
+    found = []
+    for word in ("one", "two"):
+        for name in ("file.txt", "new.txt"):
+            (root / name).write_text(f"{name} {word}")
+            commit = read_commit(root)
+            assert commit.dirty
+            found.append(commit.difference)
+    assert len(set(found)) == 4
+    assert read_commit(root).difference == found[-1]
+
+
 def test_a_commit_that_is_gone_is_known_to_be(project, tmp_path):
     """It is not there to be read from or checked out; a file that it lacks is not there either."""
     root, sha = project
