@@ -53,7 +53,11 @@ def read_answers(cell: str | None) -> Answers | None:
             texts = [item.get("text") for item in value]
             return _pair(texts, [item.get("answer_start") for item in value])
         return _pair([cell], [None])  # such as [1], a footnote's number
-    return None if re.match(r"\{\s*['\"](text|answer_start)['\"]\s*:", cell) else Answers((cell,), (None,))
+    return (
+        None
+        if re.match(r"\{\s*['\"](text|answer_start)['\"]\s*:", cell)
+        else Answers((cell,), (None,))
+    )
 
 
 def _parse(cell: str) -> Any:

@@ -166,13 +166,17 @@ def open_base(
     dropout: float | None = None,
     scratch: bool = False,
     longest: int | None = None,
+    short: int = SHORT,
 ) -> tuple[nn.Module, float]:
-    """A base model alone, and the dropout probability of a head above it; see `build`."""
+    """A base model alone, and the dropout probability of a head above it.
+
+    `short` is up to which `longest` a CPU attends by plain matrix products; see `build`.
+    """
     from transformers import AutoConfig, AutoModel
 
     torch.manual_seed(seed)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    if longest is not None and longest <= SHORT and not torch.cuda.is_available():
+    if longest is not None and longest <= short and not torch.cuda.is_available():
         config._attn_implementation = "eager"
     set_dropout(config, dropout)
     if scratch:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from finetuning.config import Columns
 
-_SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+|\n+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
 def predict_simply(
@@ -35,13 +35,11 @@ def predict_simply(
     import pandas
 
     train, validation, test = (tables[split] for split in ("train", "validation", "test"))
-    vectorizer = _fit(train[columns.context].unique())
+    vectorizer = _fit(list(train[columns.context].unique()))
     nearest, closeness = _find_nearest(vectorizer, validation, columns)
     least = _choose_least(nearest, closeness, list(validation[columns.answers]))
     given, closeness = _find_nearest(vectorizer, test, columns)
-    texts = [
-        text if near >= least else "" for text, near in zip(given, closeness, strict=True)
-    ]
+    texts = [text if near >= least else "" for text, near in zip(given, closeness, strict=True)]
     found = pandas.DataFrame({"answer": texts, "score": closeness}, index=test.index)
     sentence = "the sentence of the context nearest to the question in words"
     baselines = [Baseline("sentence", sentence, found)]
@@ -70,18 +68,24 @@ def _find_nearest(
     """For each question its context's nearest sentence, and their cosine."""
     contexts = list(table[columns.context])
     sentences = {context: split_sentences(context) for context in dict.fromkeys(contexts)}
-    vectors = {context: vectorizer.transform(own) for context, own in sentences.items()}
-    asked = vectorizer.transform(table[columns.question])  # (questions, words)
+    counts = [len(own) for own in sentences.values()]
+    starts = dict(zip(sentences, np.cumsum([0, *counts]), strict=False))
+    # (sentences of all contexts, words) and (questions, words), rows of length 1 or 0
+    vectors = vectorizer.transform([one for own in sentences.values() for one in own])
+    asked = vectorizer.transform(table[columns.question])
     texts, closeness = [], np.zeros(len(contexts))
     for number, context in enumerate(contexts):
-        cosines = (vectors[context] @ asked[number].T).toarray()[:, 0]
+        start, own = starts[context], sentences[context]
+        cosines = (vectors[start : start + len(own)] @ asked[number].T).toarray()[:, 0]
         best = int(cosines.argmax())
-        texts.append(sentences[context][best])
+        texts.append(own[best])
         closeness[number] = cosines[best]
     return texts, closeness
 
 
-def _choose_least(texts: Sequence[str], closeness: np.ndarray, cells: Sequence[str | None]) -> float:
+def _choose_least(
+    texts: Sequence[str], closeness: np.ndarray, cells: Sequence[str | None]
+) -> float:
     """The least cosine at which a sentence is given, so that F1 is highest."""
     golds = [(read_answers(cell) or Answers()).texts for cell in cells]
     given = np.array([score_answer(text, gold)[1] for text, gold in zip(texts, golds, strict=True)])

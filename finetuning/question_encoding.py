@@ -34,6 +34,7 @@ __all__ = ["find_usable", "load_rows", "make_example", "open_encoder", "save_row
 
 FEWEST_TOKENS = 8  # of question and context together in a window
 
+
 @dataclass(frozen=True)
 class QuestionEncoder:
     """A tokenizer, what it is to read, and how long contexts are cut."""

@@ -99,7 +99,9 @@ def _decode(
     for place, row in enumerate(chosen):
         begin = rows.offsets[row]
         spans = [
-            Span(int(rows.places[begin + first, 0]), int(rows.places[begin + last, 1]), float(score))
+            Span(
+                int(rows.places[begin + first, 0]), int(rows.places[begin + last, 1]), float(score)
+            )
             for first, last, score in zip(
                 found.firsts[place], found.lasts[place], found.scores[place], strict=True
             )
@@ -196,9 +198,7 @@ def examine(
     return Examined(answers, metrics, {})
 
 
-def mark(
-    answers: pandas.DataFrame, tested: pandas.DataFrame, columns: Columns
-) -> pandas.DataFrame:
+def mark(answers: pandas.DataFrame, tested: pandas.DataFrame, columns: Columns) -> pandas.DataFrame:
     """Answer and first right answer as texts, and exact match and F1 as `squad_metrics` has them.
 
     The probability is handed on as score, where answers have one.

@@ -59,8 +59,8 @@ def find_spans(logarithms: np.ndarray, in_context: np.ndarray) -> Found:
     last = np.where(in_context, logarithms[:, :, 1], -np.inf)
     widths = min(LONGEST_ANSWER, length)
     scores = np.full((windows, length, widths), -np.inf)
-    for more in range(widths):
-        scores[:, : length - more, more] = first[:, : length - more] + last[:, more:]
+    for width in range(widths):
+        scores[:, : length - width, width] = first[:, : length - width] + last[:, width:]
     flat = scores.reshape(windows, -1)
     kept = min(BEST, flat.shape[1])
     best = np.argpartition(-flat, kept - 1, axis=1)[:, :kept]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +150,7 @@ def find_frame(tokenizer: Any) -> Frame:
     first = [place for place, part in enumerate(parts) if part == 0]
     second = [place for place, part in enumerate(parts) if part == 1]
     cuts = (0, first[0], first[-1] + 1, second[0], second[-1] + 1, len(ids))
-    pieces = [tuple(ids[start:end]) for start, end in zip(cuts, cuts[1:], strict=False)]
+    pieces = [tuple(ids[start:end]) for start, end in pairwise(cuts)]
     types = encoded.get("token_type_ids")
     if types is not None:
         # A part of no tokens has no type: any will do.
@@ -173,7 +174,6 @@ def tokenize(tokenizer: Any, texts: Sequence[str], title: str) -> dict[str, Text
             shaped = np.asarray(places, np.int32).reshape(-1, 2)
             found[text] = Text(np.asarray(ids, np.int32), shaped)
     return found
-
 
 
 @dataclass(frozen=True)
@@ -260,5 +260,7 @@ def join(windows: Sequence[Sequence[Window]], spans: Sequence[tuple[int, int]]) 
         spans=np.repeat(np.asarray(spans, np.int32).reshape(-1, 2), counts, axis=0),
         places=np.concatenate([nothing.reshape(0, 2), *(window.places for window in flat)]),
     )
-    types = np.concatenate([window.types for window in flat if window.types is not None] or [nothing])
+    types = np.concatenate(
+        [window.types for window in flat if window.types is not None] or [nothing]
+    )
     return replace(rows, types=types.astype(np.int8)) if typed else rows
