@@ -4,7 +4,7 @@ from finetuning.problem import Problem
 
 PROBLEM = Problem(
     kind="question-answering",
-    shown="question",
+    shown=("question",),
     served="string",
     answers={"answer": "string", "score": "double"},
     requires=("tokenizers",),
