@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finetuning.answers import Answers, read_answers
-from finetuning.baselines import Baseline
+from finetuning.parts import Baseline
 from finetuning.spans import choose_threshold
 from finetuning.squad_metrics import score_answer
 

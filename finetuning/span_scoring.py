@@ -14,7 +14,7 @@ from torch.nn import functional
 from finetuning.answers import Answers, read_answers
 from finetuning.batching import cut_batches
 from finetuning.devices import Device, choose_device, computing
-from finetuning.problem import Checked, Examined
+from finetuning.parts import Checked, Examined
 from finetuning.progress import track
 from finetuning.question_models import NEVER
 from finetuning.spans import CERTAIN, Decoded, Span, choose_threshold, find_spans, gather

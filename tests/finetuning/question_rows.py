@@ -14,27 +14,22 @@ THINGS = ["film", "plot", "cast", "music", "story", "book"]
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
 
-def make_questions(contexts, seed, unanswerable=False, longest=3):
-    """Rows of split, question, context and answers: which colour a thing has.
+def make_questions(contexts, seed, silent=0):
+    """Rows of split, question, context and answers: the colour that a context names.
 
-    Every context has words that differ from those of any other. The last question of a context has
-    no answer where that is asked for.
+    Contexts differ, and each is asked about twice. Of every `silent` contexts the last names no
+    colour, and its questions have no answer.
     """
     draw = random.Random(seed)
     rows = []
     for number in range(contexts):
-        things = draw.sample(THINGS, draw.randint(2, longest))
-        colours = [draw.choice(COLOURS) for _ in things]
-        marks = " ".join(NUMBERS[int(digit)] for digit in str(number))
-        parts = [f"the {thing} is {colour}" for thing, colour in zip(things, colours, strict=True)]
-        context = f"{marks} . {' , '.join(parts)} ."
-        for thing, colour in zip(things, colours, strict=True):
-            said = f"the {thing} is "
-            answer = {"text": [colour], "answer_start": [context.index(said) + len(said)]}
-            rows.append((f"the {thing} ?", context, json.dumps(answer)))
-        if unanswerable:
-            other = next(thing for thing in THINGS if thing not in things)
-            rows.append((f"the {other} ?", context, "[]"))
+        marks = " ".join(NUMBERS[int(digit)] for digit in f"{seed}{number}")
+        thing, colour = draw.choice(THINGS), draw.choice(COLOURS)
+        answered = not silent or number % silent < silent - 1
+        said = f"it was {colour} and very fine" if answered else "it was not very fine"
+        context = f"{marks} . the {thing} , {said} ."
+        found = {"text": [colour], "answer_start": [context.index(colour)]} if answered else []
+        rows += [(f"{word} {thing} ?", context, json.dumps(found)) for word in ("the", "is this")]
     frame = pandas.DataFrame(rows, columns=["question", "context", "answers"], dtype=object)
     frame.insert(0, "split", "train")
     return frame
