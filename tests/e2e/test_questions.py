@@ -113,10 +113,9 @@ def test_unchanged_rerun_and_wrong_data(project, first):
     """Nothing changed is said at once; answers that stand nowhere end with exit code 3."""
     assert run_json(project, "run", "asked")["status"] == "unchanged"
     place = project / "data" / "asked" / "train.json"
-    before = place.read_text("utf-8")
-    place.write_text(before.replace('"text": "green"', '"text": "purple"'), "utf-8")
-    try:
-        result = run_json(project, "run", "asked", code=3)
-    finally:
-        place.write_text(before, "utf-8")
+    damaged = place.read_text("utf-8").replace('"text": "green"', '"text": "purple"')
+    place.write_text(damaged, "utf-8")
+    shell(project, sys.executable, "-m", "dvc", "add", "-q", "data")
+    result = run_json(project, "run", "asked", code=3)
     assert result["status"] == "invalid"
+    assert "stands in its context" in json.dumps(result)
