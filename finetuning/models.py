@@ -103,7 +103,8 @@ def choose_pooling(folder: Path, config: Any) -> Pooling:
     """
     if (folder / HEAD_CONFIG).is_file():  # a model of ours: a warm start
         description = json.loads((folder / HEAD_CONFIG).read_text("utf-8"))
-        return cast(Pooling, description["pooling"])
+        if "pooling" in description:
+            return cast(Pooling, description["pooling"])
     try:
         modules = json.loads((folder / "modules.json").read_text("utf-8"))
         place = next(module["path"] for module in modules if module["type"].endswith("Pooling"))
@@ -120,11 +121,11 @@ def choose_pooling(folder: Path, config: Any) -> Pooling:
     for key, (name, pooling) in modes.items():
         if declared.get(key) or declared.get("pooling_mode") == name:
             return pooling
-    return "last" if _is_decoder(config) else "mean"
+    return "last" if is_decoder(config) else "mean"
 
 
-def _is_decoder(config: Any) -> bool:
-    """Whether the model only predicts the next token, as GPT-2's does and BERT's does not."""
+def is_decoder(config: Any) -> bool:
+    """Whether a model only predicts the next token, as GPT-2's does and BERT's does not."""
     from transformers.models.auto import modeling_auto
 
     decoders = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -150,11 +151,32 @@ def build(
         scratch: Start from freshly initialised weights.
         longest: The longest row in tokens, where it is known.
     """
+    base, own_dropout = open_base(folder, seed, dropout, scratch, longest)
+    torch.manual_seed(seed)
+    pooling = choose_pooling(folder, cast(Any, base).config)
+    model = Classifier(base, pooling, classes, own_dropout)
+    nn.init.normal_(model.head.weight, std=0.02)
+    nn.init.zeros_(model.head.bias)
+    return model
+
+
+def open_base(
+    folder: Path,
+    seed: int,
+    dropout: float | None = None,
+    scratch: bool = False,
+    longest: int | None = None,
+    short: int = SHORT,
+) -> tuple[nn.Module, float]:
+    """A base model alone, and the dropout probability of a head above it.
+
+    `short` is up to which `longest` a CPU attends by plain matrix products; see `build`.
+    """
     from transformers import AutoConfig, AutoModel
 
     torch.manual_seed(seed)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    if longest is not None and longest <= SHORT and not torch.cuda.is_available():
+    if longest is not None and longest <= short and not torch.cuda.is_available():
         config._attn_implementation = "eager"
     set_dropout(config, dropout)
     if scratch:
@@ -163,16 +185,12 @@ def build(
         base = AutoModel.from_pretrained(
             folder, config=config, trust_remote_code=False, use_safetensors=True, dtype="float32"
         )
-    # The pooler is not read by any of the poolings; unread weights would be moved by weight decay.
+    # The pooler is not read by any of the heads; unread weights would be moved by weight decay.
     if getattr(base, "pooler", None) is not None:
         base.pooler = None
     if dropout is None:
         dropout = getattr(config, "hidden_dropout_prob", getattr(config, "resid_pdrop", 0.1))
-    torch.manual_seed(seed)
-    model = Classifier(base, choose_pooling(folder, config), classes, float(dropout))
-    nn.init.normal_(model.head.weight, std=0.02)
-    nn.init.zeros_(model.head.bias)
-    return model
+    return base, float(dropout)
 
 
 def set_dropout(config: Any, dropout: float | None) -> None:

@@ -126,6 +126,11 @@ def _read_jsonl(path: Path, key: str) -> tuple[list[str], list[list[str | None]]
         if not isinstance(record, dict):
             raise wrong(key, f"{path.name}, line {number}", "Give one JSON object a line.")
         records.append(record)
+    return tabulate(records)
+
+
+def tabulate(records: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str | None]]]:
+    """Records of JSON as the names of all their columns, and rows of texts."""
     columns = list(dict.fromkeys(name for record in records for name in record))
     return columns, [[_as_text(record.get(name)) for name in columns] for record in records]
 

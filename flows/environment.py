@@ -46,6 +46,9 @@ def prepare_environment(root: Path, quiet: bool = False) -> None:
         "MLFLOW_LOGGING_LEVEL": "ERROR",
         # Standard output is the answer's alone; MLflow would print addresses of a server there.
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        # On a CPU each new length of a batch leaves compiled products behind; a thousand of them,
+        # which is what oneDNN keeps unless told, are gigabytes.
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
