@@ -274,8 +274,8 @@ def describe_lineage(result: dict[str, Any]) -> str:
     left_out = ("pipeline", "model_version", "aliases", "code", "tags", "validation", "verdict")
     shown = {key: value for key, value in result.items() if key not in left_out}
     verdict, validation = result.get("verdict") or {}, result.get("validation") or {}
-    decided = {True: "passed: ", False: "refused: "}.get(verdict.get("promote"), "")
-    shown["verdict"] = decided + "; ".join(verdict.get("reasons", []))
+    decided = "passed: " if verdict.get("promote") else "refused: "
+    shown["verdict"] = f"{decided if verdict else ''}{'; '.join(verdict.get('reasons', []))}"
     told = ("critical_failures", "warnings", "report")
     shown["validation"] = {key: validation.get(key) for key in told}
     shown["code"] = {name: digest[:SHORT] for name, digest in (result.get("code") or {}).items()}
