@@ -91,4 +91,6 @@ def write_paired(paired: Paired) -> dict[str, Any]:
         "difference": paired.difference,
         "interval": [paired.low, paired.high],
         "p_value": paired.p_value,
+        "test": paired.test,
+        "draws": paired.draws,
     }

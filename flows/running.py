@@ -14,7 +14,6 @@ from finetuning.roles import METRICS
 from flows.environment import prepare_environment
 from flows.preparation import check_tables, hold_pipeline, need_work, prepare_work
 from tasks.planning import STAGES
-from tasks.promotion import check_champion
 from tasks.registry import connect, is_current
 
 
@@ -50,6 +49,7 @@ def start(root: Path, name: str, overrides: Sequence[str]) -> dict[str, Any]:
     work = need_work(root, name, overrides)
     check_tables(work)
     from flows.server import reach_server, reach_tracking
+    from tasks.promotion import check_champion
 
     reach_tracking(root)
     # Before anything is trained that could not be judged.
