@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finetuning.baselines import Baseline
+from finetuning.parts import Baseline
 
 if TYPE_CHECKING:
     import pandas

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finetuning.batching import cut_batches
+from finetuning.parts import Checked, Examined
 from finetuning.passages import name_scored
-from finetuning.problem import Checked, Examined
 from finetuning.progress import track
 
 if TYPE_CHECKING:
