@@ -167,8 +167,9 @@ class BlockEncoder:
         return self._place(whole, [max(1, len(prompt)) for prompt in prompts])
 
     def _tokenize(self, rows: pandas.DataFrame, column: str, title: str) -> list[list[int]]:
-        """The token ids of each cell, without special tokens."""
-        texts = [str(cell) for cell in rows[column].fillna("")]
+        """Token ids of each cell, without special tokens; none where there is no such column."""
+        cells = rows[column].fillna("") if column in rows else [""] * len(rows)
+        texts = [str(cell) for cell in cells]
         ids: list[list[int]] = []
         starts = range(0, len(texts), ROWS_A_CALL)
         for start in track(starts, title, len(starts)):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetuning.problem import find_problem
 from finetuning.snapshots import digest_rows, list_columns, take_snapshot
 from finetuning.store import Store
 from tasks.data_state import POINTER, parse_pointer
@@ -51,4 +52,5 @@ def shape_rows(rows: pandas.DataFrame, data: Data, kind: str) -> pandas.DataFram
     for name in others:
         text = text + " | " + rows[name].fillna("")
     shaped = rows[["key", "split"]].copy()
-    return shaped.assign(text=text, label=rows[columns.label])
+    label = rows[columns.label] if find_problem(kind).has_classes else ""
+    return shaped.assign(text=text, label=label)

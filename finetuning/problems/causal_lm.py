@@ -17,8 +17,9 @@ PROBLEM = Problem(
         "comparing": "finetuning.language_baselines",
     },
     head="pretrained",
-    # A completion is an input too: with it the model says what it thinks of it.
+    # A completion is an input too: where it is given, the model says what it thinks of it.
     targets=(),
+    optional=("completion",),
     parameters={"max_new_tokens": 64, "temperature": 0.0, "seed": 0},
     judged={"max_new_tokens": 0},
 )

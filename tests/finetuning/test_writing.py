@@ -99,6 +99,10 @@ def test_completion_does_not_change_what_is_written(served):
     )
     assert got["completion"][0] == got["completion"][1]
     assert got["tokens"].tolist() == [3, 0]
+    asked = table[["prompt"]]  # a caller may leave the column out
+    bare = encoder.encode(asked, None)
+    alone = answer(model, description, bare, asked, PROMPTED, {"max_new_tokens": 5})
+    assert alone["completion"].tolist() == got["completion"].tolist()
 
 
 def test_faulty_wishes_are_listed():
