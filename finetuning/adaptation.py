@@ -21,6 +21,7 @@ from finetuning.probing import compute_features, fit_probe, install_probe
 from finetuning.problem import Rows, find_problem
 from finetuning.strategies import Table, begins_with_probe, tabulate
 from finetuning.training import Result, train
+from finetuning.tying import separate
 
 if TYPE_CHECKING:
     from finetuning.config import Pipeline, Training
@@ -76,8 +77,9 @@ def adapt(
     problem, dropout = find_problem(pipeline.problem), pipeline.model.dropout
     model = problem.modelling.build(base, classes, settings.seed, dropout, scratch, longest)
     adapters = attach_adapters(model, strategy, settings.seed) if strategy.kind == "lora" else None
+    table = tabulate(strategy, settings.epochs, len(layer_groups(model)), problem.head)
+    separate(model, table)
     groups = layer_groups(model)
-    table = tabulate(strategy, settings.epochs, len(groups), problem.head)
     if announce is not None:
         announce(groups, table)
     with skip_blocks(model, count_frozen_blocks(table), (rows, validation), device, place) as (

@@ -33,6 +33,8 @@ LIBRARIES = (
     "dvc",
     "great-expectations",
 )
+# Columns of a prediction table that say what was answered, in the order of their digest.
+PREDICTED = ("id", "label", "prediction", "score", "loss", "tokens")
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,12 @@ def digest_weights(folder: Path) -> dict[str, str]:
 
 
 def digest_predictions(table: pandas.DataFrame) -> str:
-    """Digest of a prediction table's id, label, prediction and score, in the rows' order."""
-    return digest_value(table[["id", "label", "prediction", "score"]].to_numpy().tolist())
+    """Digest of what a prediction table says of each row, in the rows' order.
+
+    That is its id, and label, prediction, score, loss and tokens where the problem has them.
+    """
+    named = [name for name in PREDICTED if name in table.columns]
+    return digest_value(table[named].to_numpy().tolist())
 
 
 def list_obstacles(commit: Commit, pointer: str | None, base: BaseModel) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ from finetuning.evaluation import BINS
 if TYPE_CHECKING:
     import pandas
 
-LABEL, PREDICTION, SCORE, TOKENS, LOSS = "label", "prediction", "score", "tokens", "loss"
+LABEL, PREDICTION, SCORE = "label", "prediction", "score"
+TOKENS, WORDS, LOSS = "tokens", "words", "loss"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Measure:
 
     `split` gives each row's parts, (rows, parts), from a table and all labels; `join` makes the
     number, (draws,), from sums over rows, (draws, parts), and the number of rows. `columns` are
-    the numeric columns that it reads.
+    the numeric columns that it reads; `reads_labels` says whether it holds label and prediction
+    against each other.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Measure:
     join: Callable[[np.ndarray, float], np.ndarray]
     columns: tuple[str, ...] = ()
     lower_is_better: bool = False
+    reads_labels: bool = False
 
     @property
     def is_mean(self) -> bool:
@@ -51,17 +54,25 @@ def find_measure(name: str, lower_is_better: bool | None = None) -> Measure:
 
     Args:
         name: accuracy, macro_f1, expected_calibration_error, perplexity (of the column loss, the
-            mean natural logarithm a token; weighted by the column tokens where there is one), or
-            any numeric column.
+            mean natural logarithm a token; weighted by the column tokens where there is one),
+            word_perplexity (of loss, tokens and words), or any numeric column.
         lower_is_better: Whether less is better; None knows it for the known and for loss.
     """
     known = {
-        "accuracy": Measure("accuracy", _split_accuracy, _average),
-        "macro_f1": Measure("macro_f1", _split_macro_f1, _join_macro_f1),
+        "accuracy": Measure("accuracy", _split_accuracy, _average, reads_labels=True),
+        "macro_f1": Measure("macro_f1", _split_macro_f1, _join_macro_f1, reads_labels=True),
         "expected_calibration_error": Measure(
-            "expected_calibration_error", _split_calibration, _join_calibration, (SCORE,), True
+            "expected_calibration_error",
+            _split_calibration,
+            _join_calibration,
+            (SCORE,),
+            lower_is_better=True,
+            reads_labels=True,
         ),
         "perplexity": Measure("perplexity", _split_loss, _join_perplexity, (LOSS,), True),
+        "word_perplexity": Measure(
+            "word_perplexity", _split_words, _join_perplexity, (LOSS, TOKENS, WORDS), True
+        ),
     }
     if name in known:
         return known[name]
@@ -77,7 +88,7 @@ def list_labels(*tables: pandas.DataFrame) -> list[str]:
         for column in (LABEL, PREDICTION)
         if column in table.columns
     ]
-    return sorted({value for column in columns for value in column.unique()})
+    return sorted({value for column in columns for value in column.dropna().unique()})
 
 
 def _average(sums: np.ndarray, rows: float) -> np.ndarray:
@@ -126,6 +137,12 @@ def _split_loss(table: pandas.DataFrame, _: Sequence[str]) -> np.ndarray:
     loss = table[LOSS].to_numpy(float)
     tokens = table[TOKENS].to_numpy(float) if TOKENS in table.columns else np.ones(len(table))
     return np.stack([loss * tokens, tokens], axis=1)
+
+
+def _split_words(table: pandas.DataFrame, _: Sequence[str]) -> np.ndarray:
+    """As `_split_loss`, but the same nats are shared out among words."""
+    nats = table[LOSS].to_numpy(float) * table[TOKENS].to_numpy(float)
+    return np.stack([nats, table[WORDS].to_numpy(float)], axis=1)
 
 
 def _join_perplexity(sums: np.ndarray, _: float) -> np.ndarray:

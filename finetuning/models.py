@@ -206,28 +206,40 @@ def find_stack(base: nn.Module) -> tuple[str, nn.ModuleList]:
     return max(lists, key=lambda item: len(item[1]))
 
 
-def layer_groups(model: Classifier) -> tuple[LayerGroup, ...]:
+def is_tied(model: Any) -> bool:
+    """Whether a model's head is its base's own, and its weight the word embeddings'."""
+    written = getattr(model.base, "get_output_embeddings", lambda: None)()
+    return written is not None and written.weight is model.base.get_input_embeddings().weight
+
+
+def layer_groups(model: Any) -> tuple[LayerGroup, ...]:
     """The ordered groups, from the embeddings (an image model's stem) up to the head.
 
-    What is declared before the first block belongs to the embeddings, what is declared after the
-    blocks (a final norm) to the last one. As fastai's splitters do it by hand (fastai
-    `vision/learner.py`). Where there are adapters, a group has only those.
+    What is declared before the first block belongs to the embeddings, and so does a head that is
+    tied to them; what is declared after the blocks (a final norm) belongs to the last one. As
+    fastai's splitters do it by hand (fastai `vision/learner.py`). Where there are adapters, a group
+    of the base has only those.
     """
     blocks = _list_blocks(model.base)
-    names = [name for name, _ in model.base.named_parameters()]
-    members: list[list[str]] = [[] for _ in range(len(blocks) + 1)]
+    own = () if is_tied(model) else {id(parameter) for parameter in model.head.parameters()}
+    members: list[list[str]] = [[] for _ in range(len(blocks) + 2)]  # the head's last
     begun = False
-    for name in names:
-        place = next((n for n, one in enumerate(blocks, 1) if name.startswith(one)), None)
+    for name, parameter in model.named_parameters():
+        inner = name.removeprefix("base.")
+        place = next((n for n, one in enumerate(blocks, 1) if inner.startswith(one)), None)
         begun = begun or place is not None
-        members[(-1 if begun else 0) if place is None else place].append(f"base.{name}")
+        if place is None:
+            place = -1 if id(parameter) in own else -2 if begun else 0
+        members[place].append(name)
     has_stem = bool(members[0])  # a VGG begins with its first block
-    if any(ADAPTER in name for name in names):
-        members = [[name for name in own if ADAPTER in name] for own in members]
-    titles = ["embeddings", *(f"block {number}" for number in range(1, len(blocks) + 1))]
-    groups = [LayerGroup(title, tuple(own)) for title, own in zip(titles, members, strict=True)]
-    head = tuple(f"head.{name}" for name, _ in model.head.named_parameters())
-    return (*(groups if has_stem else groups[1:]), LayerGroup(HEAD, head))
+    if any(ADAPTER in name for names in members for name in names):
+        members = [
+            [name for name in names if ADAPTER in name or not name.startswith("base.")]
+            for names in members
+        ]
+    titles = ["embeddings", *(f"block {number}" for number in range(1, len(blocks) + 1)), HEAD]
+    groups = [LayerGroup(title, tuple(names)) for title, names in zip(titles, members, strict=True)]
+    return tuple(groups if has_stem else groups[1:])
 
 
 def _list_blocks(base: nn.Module) -> tuple[tuple[str, ...], ...]:

@@ -1,7 +1,8 @@
 """Prediction tables: read, held against each other, and cut into slices.
 
-A table has the columns id, label and prediction; score (the model's confidence) and any column
-that a measure reads are numbers; any other column can be a slice.
+A table has the columns id, label and prediction, or id and what a measure reads that knows of no
+labels, such as loss and tokens. score (the model's confidence), tokens, words, and any column that
+a measure reads are numbers; any other column can be a slice.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetuning.errors import Fault, InputError
-from finetuning.measures import LABEL, PREDICTION, SCORE, TOKENS, Measure
+from finetuning.measures import LABEL, PREDICTION, SCORE, TOKENS, WORDS, Measure
 from finetuning.tables import read_table
 
 if TYPE_CHECKING:
     import pandas
 
 ID = "id"
-REQUIRED = (ID, LABEL, PREDICTION)
-NUMBERS = (SCORE, TOKENS)
+LABELS = (LABEL, PREDICTION)
+NUMBERS = (SCORE, TOKENS, WORDS)
 MOST_VALUES = 50  # a column with more different values is no slice
 FEWEST_ROWS_A_VALUE = 10  # on average, below which a column tells rows apart, not groups
 LONGEST_VALUE = 100  # characters; longer ones are free text
@@ -68,13 +69,15 @@ def check_table(table: pandas.DataFrame, key: str, name: str, measure: Measure) 
         InputError: As `read_pair`.
     """
     # A measure's column that only one table lacks is for the gate to refuse.
-    absent = [column for column in REQUIRED if column not in table.columns]
+    required = (ID, *LABELS) if measure.reads_labels else (ID,)
+    absent = [column for column in required if column not in table.columns]
     if absent:
         known = ", ".join(map(str, table.columns))
-        remedy = f"A prediction table has id, label and prediction; this one has {known}."
+        needed = "id, label and prediction" if measure.reads_labels else "an id"
+        remedy = f"A prediction table has {needed}; this one has {known}."
         raise InputError([Fault(f"{key}.{column}", f"none in {name}", remedy) for column in absent])
     faults = []
-    for column in REQUIRED:
+    for column in required:
         empty = [int(place) for place in table.index[table[column].isna()]]
         if empty:
             found = f"{len(empty)} empty cells in {name}, {_list_rows(empty)}"
@@ -121,8 +124,9 @@ def align(
         raise InputError(faults)
     first = candidate.reset_index(drop=True)
     second = champion.set_index(ID, drop=False).loc[candidate[ID]].reset_index(drop=True)
-    faults += _compare_columns(first, second, (LABEL,), "Score both on the same labels.")
-    if {SCORE}.issuperset(measure.columns):
+    labelled = [LABEL] if LABEL in first.columns and LABEL in second.columns else []
+    faults += _compare_columns(first, second, labelled, "Score both on the same labels.")
+    if measure.reads_labels:
         faults += _check_predictions(first, second)
     slices = choose_slices(first, second, measure)
     shared = [column for column in slices.columns if column in second.columns]
@@ -140,7 +144,7 @@ def choose_slices(
     A column of fractions, of long texts, of one value, of more than MOST_VALUES values, or with
     fewer than FEWEST_ROWS_A_VALUE rows a value on average tells no groups apart.
     """
-    own = {*REQUIRED, *NUMBERS, *measure.columns, measure.name}
+    own = {ID, *LABELS, *NUMBERS, *measure.columns, measure.name}
     passed_over, chosen = {}, []
     for column in dict.fromkeys([*candidate.columns, *champion.columns]):
         if column in own:

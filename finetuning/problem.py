@@ -66,8 +66,9 @@ class Problem:
     shown: keys of data.columns; the first named one's value stands for a row in tables and pages.
     served: MLflow's type of each input column. answers: name and MLflow type of each column that a
     served model answers with. requires: packages that a served model needs beside the shared ones.
-    targets: keys of data.columns that a served model is not given. parameters: what a caller of the
-    served model may set, with its default. judged: the parameters by which the gate asks it.
+    targets: keys of data.columns that a served model is not given. optional: those that its caller
+    may leave out. parameters: what a caller may set, with its default. judged: the parameters by
+    which the gate asks it.
     """
 
     kind: str
@@ -78,6 +79,7 @@ class Problem:
     parts: Mapping[Part, str]
     head: Head = "fitted"
     targets: tuple[str, ...] = ("label",)
+    optional: tuple[str, ...] = ()
     parameters: Mapping[str, float | int] = field(default_factory=dict)
     judged: Mapping[str, float | int] = field(default_factory=dict)
 

@@ -36,8 +36,8 @@ def judge_tables(
     """Judge a candidate's prediction table against a champion's on the same rows.
 
     Args:
-        candidate: csv, tsv, jsonl or parquet with id, label, prediction; other columns as
-            `finetuning.predictions` says.
+        candidate: csv, tsv, jsonl or parquet with id, and label and prediction where the metric
+            reads them; other columns as `finetuning.predictions` says.
         champion: Likewise, with the same ids and labels.
         metric: Name of a measure, or a numeric column whose mean it is.
         lower_is_better: For such a column.
@@ -54,7 +54,8 @@ def judge_tables(
     measure = find_measure(metric, lower_is_better or None)
     first, second = read_pair(candidate, champion, measure)
     _check_measure(measure, first.columns.tolist(), second.columns.tolist())
-    rows = sorted(first[["id", "label"]].to_numpy().tolist())
+    named = [name for name in ("id", "label") if name in first.columns]
+    rows = sorted(first[named].fillna("").to_numpy().tolist())
     evidence = Evidence(
         first,
         second,

@@ -15,9 +15,13 @@ from tasks.stages import fetch
 from tasks.training import MODEL
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas
     from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
 
+    from finetuning.problem import Problem
     from tasks.planning import Work
 
 REQUIREMENTS = ("torch", "transformers", "safetensors", "numpy", "pandas", "pydantic", "tqdm")
@@ -65,26 +69,36 @@ def read_inputs(work: Work, rows: pandas.DataFrame) -> pandas.DataFrame:
     return encoding.make_example(inputs, pipeline.data.columns, work.root / pipeline.data.path)
 
 
-def log_model(work: Work, run_id: str) -> Any:
-    """Attach the model to its run as a pyfunc from code: weights, tokenizer, library, no pickle."""
-    import mlflow
+def sign(problem: Problem, inputs: Mapping[str, str]) -> ModelSignature:
+    """What a served model takes, answers, and lets a caller set.
+
+    Args:
+        problem: Its declaration.
+        inputs: The columns that it reads: role -> name.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
+    taken = [
+        ColSpec(DataType[problem.served], name, required=role not in problem.optional)
+        for role, name in inputs.items()
+    ]
+    answered = [ColSpec(DataType[kind], name) for name, kind in problem.answers.items()]
+    settings = [
+        ParamSpec(name, DataType.long if type(value) is int else DataType.double, value)
+        for name, value in problem.parameters.items()
+    ]
+    return ModelSignature(
+        Schema(taken), Schema(answered), ParamSchema(settings) if settings else None
+    )
+
+
+def log_model(work: Work, run_id: str) -> Any:
+    """Attach the model to its run as a pyfunc from code: weights, tokenizer, library, no pickle."""
+    import mlflow
+
     pipeline, problem = work.pipeline, find_problem(work.pipeline.problem)
     inputs = name_inputs(work)
-    signature = ModelSignature(
-        Schema([ColSpec(DataType[problem.served], name) for name in inputs.values()]),
-        Schema([ColSpec(DataType[kind], name) for name, kind in problem.answers.items()]),
-        ParamSchema(
-            [
-                ParamSpec(name, DataType.long if type(value) is int else DataType.double, value)
-                for name, value in problem.parameters.items()
-            ]
-        )
-        if problem.parameters
-        else None,
-    )
     with mlflow.start_run(run_id=run_id):
         return mlflow.pyfunc.log_model(
             name="model",
@@ -98,7 +112,7 @@ def log_model(work: Work, run_id: str) -> Any:
                     include={"max_length", "stride", "image_size"}
                 ),
             },
-            signature=signature,
+            signature=sign(problem, inputs),
             input_example=read_inputs(work, read_split(work, "test").head(EXAMPLE_ROWS)),
             pip_requirements=[
                 f"{name}=={metadata.version(name)}" for name in (*REQUIREMENTS, *problem.requires)

@@ -72,3 +72,11 @@ def test_libraries_are_those_that_run():
     import torch
 
     assert torch.__version__.startswith(list_libraries()["torch"].split("+")[0])
+
+
+def test_digest_of_predictions_without_labels():
+    """Loss and tokens tell a model that names nothing; another loss is another digest."""
+    table = pandas.DataFrame({"id": ["a", "b"], "text": ["x", "y"], "loss": [1.0, 2.0]})
+    assert digest_predictions(table) == digest_predictions(table.assign(text="z"))
+    assert digest_predictions(table) != digest_predictions(table.assign(loss=[1.0, 2.1]))
+    assert digest_predictions(table) != digest_predictions(table.assign(tokens=[3, 4]))

@@ -78,3 +78,29 @@ def test_labels_of_both_tables():
     one = pandas.DataFrame({"label": ["b"], "prediction": ["a"]})
     other = pandas.DataFrame({"label": ["b"], "prediction": ["c"]})
     assert list_labels(one, other) == ["a", "b", "c"]
+
+
+def test_word_perplexity_shares_the_nats_among_words():
+    """Losses 1 and 3 over 3 and 1 tokens are 6 nats: of 2 words exp(3), and so when resampled."""
+    table = pandas.DataFrame({"loss": [1.0, 3.0], "tokens": [3, 1], "words": [1, 1]})
+    measure = find_measure("word_perplexity")
+    assert measure.compute(table) == pytest.approx(math.exp(3))
+    assert measure.lower_is_better
+    parts = measure.split(table, [])
+    draws = np.array([[1, 1], [2, 0]]) @ parts
+    np.testing.assert_allclose(measure.join(draws, 2), np.exp([3.0, 3.0]))
+    assert parts.tolist() == [[3.0, 1.0], [3.0, 1.0]]
+
+
+def test_tables_without_labels():
+    """What knows of no labels is computed without them; cells without one are no label."""
+    table = pandas.DataFrame({"id": ["a", "b"], "loss": [1.0, 3.0]})
+    assert list_labels(table) == []
+    assert find_measure("perplexity").compute(table) == pytest.approx(math.exp(2))
+    known = ("accuracy", "macro_f1", "expected_calibration_error")
+    assert all(find_measure(name).reads_labels for name in known)
+    assert not any(find_measure(name).reads_labels for name in ("perplexity", "f1"))
+    assert list_labels(pandas.DataFrame({"label": ["a", None], "prediction": ["b", "a"]})) == [
+        "a",
+        "b",
+    ]

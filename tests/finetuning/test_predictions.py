@@ -177,3 +177,17 @@ def test_slice_that_only_the_champion_has_is_missing():
     with_year = make(year=np.repeat(["2023", "2024"], 20))
     assert choose_slices(make(), with_year, ACCURACY).missing == ("year",)
     assert choose_slices(with_year, make(), ACCURACY).columns == ("source", "year")
+
+
+def test_measure_that_knows_of_no_labels(tmp_path):
+    """An id and what the measure reads are enough; labels that both tables have must agree."""
+    bare = make(loss=0.5, tokens=3).drop(columns=["label", "prediction", "score"])
+    first, _ = read(tmp_path, bare, bare, find_measure("perplexity"))
+    assert list(first.columns) == ["id", "source", "loss", "tokens"]
+    assert first["tokens"].dtype == float
+    assert choose_slices(first, first, find_measure("perplexity")).columns == ("source",)
+    other = make(loss=0.5, label=["b", *np.tile(["a", "b"], 20)[1:]])
+    found = faults(tmp_path, make(loss=0.5), other, find_measure("perplexity"))
+    assert set(found) == {"CHAMPION.label"}
+    found = faults(tmp_path, bare.drop(columns="id"), bare, find_measure("perplexity"))
+    assert "has an id; this one has source, loss, tokens" in found["CANDIDATE.id"]

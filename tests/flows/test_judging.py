@@ -104,3 +104,20 @@ def test_different_rows_end_with_code_2(tables, tmp_path):
     pandas.read_csv(tables[1]).iloc[1:].to_csv(tmp_path / "short.csv", index=False)
     code, result = gate(tables[0], str(tmp_path / "short.csv"))
     assert (code, result["faults"][0]["key"]) == (2, "CHAMPION.id")
+
+
+def test_perplexity_needs_no_labels(tmp_path):
+    """Tables of id, loss and tokens are judged; less is better, and the difference says so."""
+    draw = np.random.default_rng(0)
+    tokens, loss = draw.integers(50, 200, 400), draw.normal(3.0, 0.5, 400)
+    for name, shift in (("champion", 0.0), ("candidate", -0.1)):
+        table = pandas.DataFrame({"id": range(400), "loss": loss + shift, "tokens": tokens})
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    paths = [str(tmp_path / f"{name}.csv") for name in ("candidate", "champion")]
+    code, verdict = gate(*paths, "--metric", "perplexity", "--policy", "better")
+    expected = np.exp((loss * tokens).sum() / tokens.sum())
+    assert (code, verdict["promote"]) == (0, True)
+    assert verdict["champion_value"] == pytest.approx(expected)
+    assert verdict["difference"] == pytest.approx(expected * (1 - np.exp(-0.1)))
+    assert gate(*reversed(paths), "--metric", "perplexity")[0] == 4
+    assert gate(*paths, "--metric", "word_perplexity")[0] == 2  # words are in neither
