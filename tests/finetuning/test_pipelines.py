@@ -14,6 +14,7 @@ from finetuning.pipelines import (
     list_pipelines,
     load_pipeline,
 )
+from finetuning.sources import find_base
 from tests.pipeline_files import SMALL, faults_of, load, write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -221,3 +222,15 @@ def test_a_resolved_file_is_a_pipeline_file(tmp_path, problem):
     pipeline = load(tmp_path, SMALL.replace("text-classification", problem))
     again = yaml.safe_dump(pipeline.model_dump(mode="json"))
     assert load(tmp_path, again) == pipeline
+
+
+@pytest.mark.parametrize("name", list_pipelines(REPOSITORY))
+def test_shipped_files_load(name):
+    """Each is named as its model, and its folder is one of the samples'."""
+    from tasks.sample import FOLDERS
+
+    pipeline = load_pipeline(find_pipeline(REPOSITORY, name))
+    assert pipeline.name == name
+    assert pipeline.data.path == FOLDERS[name]
+    if not pipeline.strategy.reads_weights:
+        assert find_base(pipeline.model.base, None, REPOSITORY, weights=False) is not None
