@@ -89,6 +89,24 @@ def init(
 
 
 @app.command()
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="A file that torch.save wrote.")],
+    target: Annotated[Path, typer.Option("--to", help="Folder to make.")],
+    architecture: Annotated[
+        str | None, typer.Option(help="Such as resnet20 or vgg16_bn; left out, what fits.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a base model of a pickled checkpoint, without running what it holds."""
+    from flows.converting import convert_checkpoint, describe_conversion
+
+    def act() -> dict[str, Any]:
+        return convert_checkpoint(here(), checkpoint, target, architecture)
+
+    answer(as_json, act, describe_conversion)
+
+
+@app.command()
 def status(as_json: Json = False) -> None:
     """Every pipeline: its newest model, and whether its data has changed since."""
     from flows.inspection import describe_status, read_status

@@ -1,8 +1,8 @@
 """The sample: data sets that are fetched and never kept in the repository.
 
-``python -m tasks.sample`` builds data/digits/ from scikit-learn and data/reviews/ from an archive of
-the package index, or only the one that is named. Every byte is decided by where they come from, so
-that data.dvc can prove that everyone has the same data, each folder by itself.
+``python -m tasks.sample`` builds data/digits/ from scikit-learn and data/reviews/ from an archive
+of the package index, or only the one that is named. Every byte is decided by where they come from,
+so that data.dvc can prove that everyone has the same data, each folder by itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FOLDERS: Mapping[str, str] = {"digits": digits.FOLDER, "reviews": reviews.FOLDER
 
 
 def is_missing(root: Path, folder: str) -> bool:
-    """Whether a data set's folder is the sample's, has not been fetched, and is what data.dvc holds.
+    """Whether a data set's folder is the sample's and not fetched, while data.dvc holds it.
 
     A folder that is there, but cannot be proved while another is missing, counts too.
     """
