@@ -195,7 +195,7 @@ def layer_groups(model: Classifier) -> tuple[LayerGroup, ...]:
     blocks (a final norm) to the last one. As fastai's splitters do it by hand (fastai
     `vision/learner.py`). Where there are adapters, a group has only those.
     """
-    blocks = _list_blocks(model.base)
+    blocks = list_blocks(model.base)
     names = [name for name, _ in model.base.named_parameters()]
     members: list[list[str]] = [[] for _ in range(len(blocks) + 1)]
     begun = False
@@ -212,7 +212,7 @@ def layer_groups(model: Classifier) -> tuple[LayerGroup, ...]:
     return (*(groups if has_stem else groups[1:]), LayerGroup(HEAD, head))
 
 
-def _list_blocks(base: nn.Module) -> tuple[tuple[str, ...], ...]:
+def list_blocks(base: nn.Module) -> tuple[tuple[str, ...], ...]:
     """What the names of each block's parameters begin with, from bottom to top."""
     own: tuple[tuple[str, ...], ...] | None = getattr(base, "block_prefixes", None)
     if own is not None:
