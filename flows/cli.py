@@ -79,10 +79,12 @@ def compare(
 @app.command()
 def init(
     name: Annotated[str, typer.Argument(help="Name of the new pipeline and model.")],
-    data: Annotated[Path, typer.Option("--data", help="csv, tsv, jsonl or parquet table.")],
+    data: Annotated[
+        Path, typer.Option("--data", help="csv, tsv, jsonl or parquet table, or class folders.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Make a pipeline file for a table of your own, with guesses to check."""
+    """Make a pipeline file for texts or images of your own, with guesses to check."""
     from flows.beginning import begin_pipeline, describe_beginning
 
     answer(as_json, lambda: begin_pipeline(here(), name, data), describe_beginning)
