@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help run test check format up data clean
+.PHONY: help run digits test check format up data clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -21,11 +21,15 @@ $(BIN)/.tested: $(BIN)/.installed
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[sample,test]'
 	@touch $@
 
-data: $(BIN)/.installed  ## Fetch the sample and prove it against data.dvc
+data: $(BIN)/.installed  ## Fetch the samples and prove them against data.dvc
 	@$(BIN)/python -m tasks.sample
 
 run: data  ## Set up, fetch the sample, fine-tune, judge and register a model
 	@$(BIN)/tunesmith run reviews
+
+digits: $(BIN)/.installed  ## The same for the image sample, which needs no network
+	@$(BIN)/python -m tasks.sample digits
+	@$(BIN)/tunesmith run digits
 
 test: $(BIN)/.tested  ## Run the tests
 	$(BIN)/python -m pytest

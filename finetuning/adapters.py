@@ -1,7 +1,8 @@
 """Low-rank adapters (LoRA): trained beside the base model's weights, which do not move.
 
 Hu et al. 2021 (arXiv 2106.09685): a linear layer W gets B A beside it, of a small rank, with B zero
-at the start; the product is added to W when the training is over.
+at the start; the product is added to W when the training is over. A convolution's A is one of its
+own kind with few channels, its B one of a single pixel.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from finetuning.errors import wrong
-from finetuning.models import Classifier, find_stack
+from finetuning.models import Classifier, list_blocks
 
 if TYPE_CHECKING:
     from finetuning.config import Strategy
@@ -25,6 +26,8 @@ WEIGHTS = "adapter_model.safetensors"  # the name that PEFT looks for
 def attach_adapters(model: Classifier, strategy: Strategy, seed: int) -> Any:
     """Put adapters beside the linear layers of the blocks; all weights below the head freeze.
 
+    Where the blocks have none, as in convolutional networks, their convolutions get them.
+
     Args:
         model: The model; its base is changed in place and computes as before.
         strategy: rank, alpha, dropout and targets of the pipeline file's `strategy`.
@@ -34,7 +37,7 @@ def attach_adapters(model: Classifier, strategy: Strategy, seed: int) -> Any:
         PEFT's model around the base, which `merge_adapters` needs.
 
     Raises:
-        InputError: No linear layer bears one of the names.
+        InputError: No layer that can be adapted is there, or bears one of the names.
     """
     from peft import LoraConfig, get_peft_model
     from transformers.pytorch_utils import Conv1D
@@ -52,18 +55,25 @@ def attach_adapters(model: Classifier, strategy: Strategy, seed: int) -> Any:
 
 
 def _find_layers(model: Classifier, strategy: Strategy) -> dict[str, nn.Module]:
-    """The linear layers of the blocks that get adapters, by name."""
+    """The layers of the blocks that get adapters, by name: linear ones, else convolutions."""
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
     from transformers.pytorch_utils import Conv1D
 
-    stack, _ = find_stack(model.base)
+    blocks = tuple(start for block in list_blocks(model.base) for start in block)
+    inside = {
+        name: layer for name, layer in model.base.named_modules() if f"{name}.".startswith(blocks)
+    }
     linear = {
+        name: layer for name, layer in inside.items() if isinstance(layer, nn.Linear | Conv1D)
+    }
+    # A convolution of many groups has no product of two thin matrices to stand beside it.
+    linear = linear or {
         name: layer
-        for name, layer in model.base.named_modules()
-        if name.startswith(f"{stack}.") and isinstance(layer, nn.Linear | Conv1D)
+        for name, layer in inside.items()
+        if isinstance(layer, nn.Conv2d) and layer.groups == 1
     }
     if not linear:
-        remedy = "The blocks of this base model have no linear layers: take another strategy."
+        remedy = "The blocks of this base model have no layers for it: take another strategy."
         raise wrong("strategy.kind", strategy.kind, remedy)
     known = KNOWN.get(cast(Any, model.base).config.model_type)
     names = strategy.targets or known
@@ -73,7 +83,7 @@ def _find_layers(model: Classifier, strategy: Strategy) -> dict[str, nn.Module]:
     if chosen or strategy.targets is None:
         return chosen or linear
     there = ", ".join(sorted({name.split(".")[-1] for name in linear}))
-    remedy = f"No linear layer of the blocks is named so; they are named {there}."
+    remedy = f"No layer of the blocks that can be adapted is named so; they are named {there}."
     raise wrong("strategy.targets", list(strategy.targets), remedy)
 
 

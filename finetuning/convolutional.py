@@ -29,8 +29,21 @@ ARCHITECTURES = {
     **{f"resnet{depth}": "cifar-resnet" for depth in RESNET_DEPTHS},
 }
 WEIGHTS = "model.safetensors"
-_UNREAD = ("classifier.", "linear.", "fc.")  # the classifiers of the networks as published
-_WRAPPED = "module."  # what torch's DataParallel puts before each name
+UNREAD = ("classifier.", "linear.", "fc.")  # the classifiers of the networks as published
+WRAPPED = "module."  # what torch's DataParallel puts before each name
+
+
+class Configuration:
+    """What config.json says of a network, with what transformers and PEFT ask a model's for."""
+
+    def __init__(self, content: dict[str, Any], hidden_size: int) -> None:
+        self.content = dict(content)
+        self.model_type: str = content["model_type"]
+        self.hidden_size = hidden_size  # features of the last layer
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in config.json."""
+        return dict(self.content)
 
 
 class VGG(nn.Module):
@@ -39,7 +52,7 @@ class VGG(nn.Module):
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
         depth, _, norm = config["architecture"].removeprefix("vgg").partition("_")
-        self.config = SimpleNamespace(**config, hidden_size=VGG_WIDTHS[-1])
+        self.config = Configuration(config, VGG_WIDTHS[-1])
         layers: list[nn.Module] = []
         stages: list[tuple[str, ...]] = []
         channels = config["num_channels"]
@@ -96,7 +109,7 @@ class CifarResNet(nn.Module):
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
         blocks = (int(config["architecture"].removeprefix("resnet")) - 2) // 6
-        self.config = SimpleNamespace(**config, hidden_size=RESNET_WIDTHS[-1])
+        self.config = Configuration(config, RESNET_WIDTHS[-1])
         first = RESNET_WIDTHS[0]
         self.conv1 = nn.Conv2d(config["num_channels"], first, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(first)
@@ -155,9 +168,9 @@ def build_own(folder: Path, config: dict[str, Any], scratch: bool = False) -> nn
     if scratch:
         return network
     weights = {
-        name.removeprefix(_WRAPPED): value for name, value in load_file(folder / WEIGHTS).items()
+        name.removeprefix(WRAPPED): value for name, value in load_file(folder / WEIGHTS).items()
     }
-    weights = {name: value for name, value in weights.items() if not name.startswith(_UNREAD)}
+    weights = {name: value for name, value in weights.items() if not name.startswith(UNREAD)}
     try:
         missing, unexpected = network.load_state_dict(weights, strict=False)
     except RuntimeError as error:
@@ -185,8 +198,7 @@ def _save(network: nn.Module, folder: Path) -> None:
     from safetensors.torch import save_file
 
     Path(folder).mkdir(parents=True, exist_ok=True)
-    config = dict(vars(cast(Any, network).config))
-    config.pop("hidden_size")
+    config = cast(Any, network).config.to_dict()
     (Path(folder) / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
     weights = {
         name: value.detach().contiguous().cpu() for name, value in network.state_dict().items()

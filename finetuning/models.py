@@ -220,7 +220,7 @@ def layer_groups(model: Any) -> tuple[LayerGroup, ...]:
     fastai's splitters do it by hand (fastai `vision/learner.py`). Where there are adapters, a group
     of the base has only those.
     """
-    blocks = _list_blocks(model.base)
+    blocks = list_blocks(model.base)
     own = () if is_tied(model) else {id(parameter) for parameter in model.head.parameters()}
     members: list[list[str]] = [[] for _ in range(len(blocks) + 2)]  # the head's last
     begun = False
@@ -242,7 +242,7 @@ def layer_groups(model: Any) -> tuple[LayerGroup, ...]:
     return tuple(groups if has_stem else groups[1:])
 
 
-def _list_blocks(base: nn.Module) -> tuple[tuple[str, ...], ...]:
+def list_blocks(base: nn.Module) -> tuple[tuple[str, ...], ...]:
     """What the names of each block's parameters begin with, from bottom to top."""
     own: tuple[tuple[str, ...], ...] | None = getattr(base, "block_prefixes", None)
     if own is not None:

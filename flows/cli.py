@@ -79,13 +79,33 @@ def compare(
 @app.command()
 def init(
     name: Annotated[str, typer.Argument(help="Name of the new pipeline and model.")],
-    data: Annotated[Path, typer.Option("--data", help="csv, tsv, jsonl or parquet table.")],
+    data: Annotated[
+        Path, typer.Option("--data", help="csv, tsv, jsonl or parquet table, or class folders.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Make a pipeline file for a table of your own, with guesses to check."""
+    """Make a pipeline file for texts or images of your own, with guesses to check."""
     from flows.beginning import begin_pipeline, describe_beginning
 
     answer(as_json, lambda: begin_pipeline(here(), name, data), describe_beginning)
+
+
+@app.command()
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="A file that torch.save wrote.")],
+    target: Annotated[Path, typer.Option("--to", help="Folder to make.")],
+    architecture: Annotated[
+        str | None, typer.Option(help="Such as resnet20 or vgg16_bn; left out, what fits.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a base model of a pickled checkpoint, without running what it holds."""
+    from flows.converting import convert_checkpoint, describe_conversion
+
+    def act() -> dict[str, Any]:
+        return convert_checkpoint(here(), checkpoint, target, architecture)
+
+    answer(as_json, act, describe_conversion)
 
 
 @app.command()

@@ -94,21 +94,21 @@ def guess_columns(table: pandas.DataFrame) -> Guess:
     Raises:
         InputError: The table does not look like one for text classification.
     """
-    columns = {str(name): _look_at(table[name], str(name)) for name in table.columns}
+    columns = {str(name): look_at(table[name], str(name)) for name in table.columns}
     if len(columns) == 1 and (mark := re.search(r"[;\t|,]", next(iter(columns)))):
         hint = f"The header holds {mark[0]!r}: is that the delimiter? .csv has ',' and .tsv tabs."
-        raise _refuse(f"a single column, {_list(columns)}", hint)
+        raise refuse(f"a single column, {_list(columns)}", hint)
     usable = [one for one in columns.values() if one.name.strip() and one.name not in RESERVED]
     texts = _list_texts(usable)
     text = texts[0] if texts else _refuse_without_text(columns)
-    label = _guess_label([column for column in usable if column.name != text.name], columns)
+    label = guess_label([column for column in usable if column.name != text.name], columns)
     counts = {str(key): int(rows) for key, rows in table[label.name].value_counts().items()}
     others = [
         column.name
         for column in usable
-        if column.name not in (text.name, label.name) and _may_be_label(column)
+        if column.name not in (text.name, label.name) and may_be_label(column)
     ]
-    slices = [name for name in others if _may_be_slice(table, columns[name], label)]
+    slices = [name for name in others if may_be_slice(table, columns[name], label)]
     lengths = table[text.name].dropna().str.len()
     return Guess(
         text,
@@ -121,7 +121,8 @@ def guess_columns(table: pandas.DataFrame) -> Guess:
     )
 
 
-def _look_at(values: pandas.Series, name: str) -> Column:
+def look_at(values: pandas.Series, name: str) -> Column:
+    """What is to be known of a column."""
     filled = values.dropna()
     sample = filled.sample(min(len(filled), _SAMPLE), random_state=0) if len(filled) else filled
 
@@ -162,10 +163,10 @@ def _refuse_without_text(columns: dict[str, Column]) -> NoReturn:
     if reserved := [name for name in columns if name in RESERVED]:
         hint = f" Rename {reserved[0]!r}, if that is it: Tunesmith uses that name itself."
     remedy = "Text classification needs a column of free text whose values are mostly distinct."
-    raise _refuse(f"the columns {_list(columns)}", remedy + hint)
+    raise refuse(f"the columns {_list(columns)}", remedy + hint)
 
 
-def _may_be_label(column: Column) -> bool:
+def may_be_label(column: Column) -> bool:
     """Whether a column has few, repeated values, as labels are."""
     named = column.rank(LABEL_NAMES) < len(LABEL_NAMES)
     fewest = FEWEST_REPEATS / 2 if named else FEWEST_REPEATS
@@ -183,14 +184,15 @@ def _place_label(column: Column) -> tuple[int, bool, bool, int]:
     return column.rank(LABEL_NAMES), beside, column.numeric, column.distinct
 
 
-def _guess_label(candidates: list[Column], columns: dict[str, Column]) -> Column:
-    labels = [column for column in candidates if _may_be_label(column)]
+def guess_label(candidates: list[Column], columns: dict[str, Column]) -> Column:
+    """The likeliest label among the candidates; all columns are named where there is none."""
+    labels = [column for column in candidates if may_be_label(column)]
     if labels:
         return min(labels, key=_place_label)
     for column in candidates:
         if column.distinct == 1 and column.rank(LABEL_NAMES) < len(LABEL_NAMES):
             found = f"one label only in the column {column.name!r}"
-            raise _refuse(found, "Classification needs at least 2 labels.")
+            raise refuse(found, "Classification needs at least 2 labels.")
     seen = {name.lower() for name in columns}
     look = "something else than text classification"
     if {"question", "context"} <= seen:
@@ -198,13 +200,14 @@ def _guess_label(candidates: list[Column], columns: dict[str, Column]) -> Column
     elif any(one.numeric and one.rank(LABEL_NAMES) < len(LABEL_NAMES) for one in candidates):
         look = "regression: the numbers hardly repeat"
     remedy = (
-        f"That looks like {look}. Text classification is the only problem so far: it needs a "
+        f"That looks like {look}. Only text and image classification can be begun so: that needs a "
         f"column with few, repeated values (2 labels or more, {FEWEST_REPEATS:.0f} rows each)."
     )
-    raise _refuse(f"no label among the columns {_list(columns)}", remedy)
+    raise refuse(f"no label among the columns {_list(columns)}", remedy)
 
 
-def _refuse(found: str, remedy: str) -> InputError:
+def refuse(found: str, remedy: str) -> InputError:
+    """What is wrong with the data that was given."""
     return InputError([Fault("--data", found, remedy)])
 
 
@@ -214,7 +217,8 @@ def _list(columns: dict[str, Column]) -> str:
     return ", ".join(said[:10]) + (f" and {len(said) - 10} more" if len(said) > 10 else "")
 
 
-def _may_be_slice(table: pandas.DataFrame, column: Column, label: Column) -> bool:
+def may_be_slice(table: pandas.DataFrame, column: Column, label: Column) -> bool:
+    """Whether a column has few values, all of them frequent, and is not the label once more."""
     if column.distinct > MOST_SLICE_VALUES or column.filled < len(table):
         return False
     pairs = len(table[[column.name, label.name]].dropna().drop_duplicates())
@@ -234,24 +238,24 @@ def write_pipeline(name: str, file: str, source: str, guess: Guess, rows: int) -
     pair = [f"    # other free text: {', '.join(map(show, guess.texts))} (text_pair takes one)"]
     second = [f"    # other columns with few values: {', '.join(map(show, guess.others))}"]
     unbalanced = ["  # One label prevails: macro_f1 may say more than accuracy."]
-    slices = ", ".join(map(_quote, guess.slices))
+    slices = ", ".join(map(quote, guess.slices))
     lines = [
         f"# Made by `tunesmith init` from {show(source)}, {rows} rows.",
         '# Lines with "check" are guesses.',
-        f"name: {_quote(name)}",
+        f"name: {quote(name)}",
         f"problem: text-classification  # check: {show(label.name)} has few, repeated values",
         "data:",
-        f"  path: {DATA}/{_quote(name)}",
+        f"  path: {DATA}/{quote(name)}",
         f"  train: {file}  # validation and test are split off it, stratified by label",
         "  columns:",
-        f"    text: {_quote(text.name)}  # check: {show(text.name)} has {text.share:.0%} distinct "
+        f"    text: {quote(text.name)}  # check: {show(text.name)} has {text.share:.0%} distinct "
         f"values, {text.characters:.0f} characters on average",
-        f"    label: {_quote(label.name)}  # check: {show(label.name)} has {label.distinct} "
+        f"    label: {quote(label.name)}  # check: {show(label.name)} has {label.distinct} "
         f"distinct values in {label.filled} rows",
         *(pair if guess.texts else []),
         *(second if guess.others else []),
         "  labels: null  # learned from the data; as found here, with their rows:",
-        *_list_labels(guess.counts),
+        *list_labels(guess.counts),
         f"  slices: [{slices}]  # check: evaluated value by value; few values, all frequent",
         "model:",
         f"  base: {BASE}  # small, quick on a CPU, and made for English",
@@ -270,13 +274,14 @@ def write_pipeline(name: str, file: str, source: str, guess: Guess, rows: int) -
     return "\n".join(lines) + "\n"
 
 
-def _list_labels(counts: dict[str, int]) -> list[str]:
+def list_labels(counts: dict[str, int]) -> list[str]:
+    """The labels with their rows, as comments of the pipeline file."""
     shown = [f"  #   {show(label)}: {rows}" for label, rows in list(counts.items())[:SHOWN]]
     more = len(counts) - len(shown)
     return [*shown, f"  #   and {more} more"] if more else shown
 
 
-def _quote(value: str) -> str:
+def quote(value: str) -> str:
     """The value as YAML that reads as this text, and not as a number or a truth value."""
     plain = re.fullmatch(r"[a-zA-Z][\w.-]*", value) and yaml.safe_load(value) == value
     if plain:

@@ -83,9 +83,13 @@ def compare(before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
 
 def folder_version(listing: Mapping[str, str]) -> str:
     """The MD5 that DVC gives a folder with these files, ending in ``.dir``."""
+    return f"{hashlib.md5(render_listing(listing), usedforsecurity=False).hexdigest()}.dir"
+
+
+def render_listing(listing: Mapping[str, str]) -> bytes:
+    """The file in which DVC keeps a folder's listing (path inside the folder -> MD5)."""
     entries = [{"md5": listing[name], "relpath": name} for name in sorted(listing)]
-    content = json.dumps(entries, sort_keys=True).encode()
-    return f"{hashlib.md5(content, usedforsecurity=False).hexdigest()}.dir"
+    return json.dumps(entries, sort_keys=True).encode()
 
 
 def locate(root: Path, folder: str) -> Path:

@@ -6,6 +6,7 @@ its own, only to move or to record data. It keeps global state, so it is not run
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,8 +124,7 @@ def pull(root: Path, folder: str) -> None:
     if read_pointer(root) is None or (tracked := list_tracked(root, folder)) == {}:
         found = f"{folder!r}, which does not exist and is not in {POINTER}"
         raise refuse("data.path", found, remedy)
-    cache = find_cache(root)
-    if tracked and all((cache / md5[:2] / md5[2:]).exists() for md5 in tracked.values()):
+    if tracked and _are_cached(root, tracked.values()):
         _run_dvc(root, "checkout", folder)
         return
     if not _ask_dvc(root, "config", "core.remote").stdout.strip():
@@ -165,13 +165,20 @@ def prove(root: Path, folder: str) -> str:
         raise refuse(POINTER, "no such file", f"To record the data, run: {ADD}")
     files = hash_folder(root, folder)
     _check_committed(root, folder, files, pointer)
-    if list_tracked(root, folder) is None and folder_version(hash_everything(root)) == pointer:
+    everything = hash_everything(root)
+    cached = _are_cached(root, (pointer, *everything.values()))
+    if not cached and folder_version(everything) == pointer:
         # Without --force this fails, and writes nothing, where the data changed meanwhile.
         _run_dvc(root, "commit", POINTER)
     return (
         f"DVC: {folder} is exactly what {POINTER} holds "
         f"({len(files)} files, version {folder_version(files).removesuffix('.dir')})"
     )
+
+
+def _are_cached(root: Path, hashes: Iterable[str]) -> bool:
+    cache = find_cache(root)
+    return all((cache / md5[:2] / md5[2:]).exists() for md5 in hashes)
 
 
 def initialise(root: Path) -> str | None:

@@ -15,6 +15,7 @@ from finetuning.pipelines import (
     list_pipelines,
     load_pipeline,
 )
+from finetuning.sources import find_base
 from tests.pipeline_files import SMALL, faults_of, load, write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -250,3 +251,15 @@ def test_a_ceiling_may_be_above_one_where_less_is_better():
         Pipeline.model_validate(file | gate | {"problem": "text-classification"})
     with pytest.raises(ValidationError, match="name perplexity or word_perplexity"):
         Pipeline.model_validate(file | {"problem": "causal-lm", "gate": {"metric": "accuracy"}})
+
+
+@pytest.mark.parametrize("name", list_pipelines(REPOSITORY))
+def test_shipped_files_load(name):
+    """Each is named as its model, and its folder is one of the samples'."""
+    from tasks.sample import FOLDERS
+
+    pipeline = load_pipeline(find_pipeline(REPOSITORY, name))
+    assert pipeline.name == name
+    assert pipeline.data.path == FOLDERS[name]
+    if not pipeline.strategy.reads_weights:
+        assert find_base(pipeline.model.base, None, REPOSITORY, weights=False) is not None

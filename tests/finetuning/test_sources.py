@@ -79,9 +79,17 @@ def test_a_name_that_no_file_can_bear(tmp_path, base):
 
 @pytest.mark.parametrize("weights", ["pytorch_model.bin", "model.pt", "weights.pkl"])
 def test_pickled_weights_are_refused(tmp_path, weights):
-    """A pickle can run anything when it is loaded."""
-    make_model(tmp_path / "mine", weights)
+    """A pickle can run anything when it is loaded; the remedy is to convert it."""
+    file = make_model(tmp_path / "mine", weights) / weights
+    for base in ("mine", f"mine/{weights}", str(file)):
+        assert f"tunesmith convert {file} --to FOLDER" in refuse(base, tmp_path)
+
+
+def test_a_folder_without_weights(tmp_path):
+    """Its configuration is enough from scratch, and only then."""
+    (make_model(tmp_path / "mine") / "model.safetensors").unlink()
     assert "no safetensors weights" in refuse("mine", tmp_path)
+    assert find_base("mine", None, tmp_path, weights=False).has_weights is False
 
 
 @pytest.fixture

@@ -247,7 +247,7 @@ def test_names_and_labels_may_hold_anything():
         )
         guess = guess_columns(pandas.DataFrame(records, dtype=object))
         content = guessing.write_pipeline("x", "train.csv", "a\nb.csv", guess, len(records))
-        beginning._check_content(content, guess)
+        beginning._check_content(content, {"text": text, "label": guess.label.name})
         assert guess.text.name == text
 
 
