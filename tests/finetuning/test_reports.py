@@ -208,6 +208,22 @@ def test_headline_names_verdict_score_and_the_best_baseline():
     )
 
 
+def test_a_small_threshold_is_not_shown_as_nothing():
+    """0.00001 is a tolerance, 0.000 would be none; what is 0 and what is large stay as they are."""
+    verdict = {
+        "promote": True,
+        "score_tolerance": 1e-5,
+        "level": 0.0015,
+        "loss": 0.0,
+        "alpha": 0.05,
+    }
+    page = render(replace(EMPTY, verdict=verdict))
+    shown = re.findall(r"<dt>([^<]+)</dt>\s*<dd>([^<]+)</dd>", page)
+    assert shown == [
+        ("score tolerance", "1e-05"), ("level", "0.0015"), ("loss", "0.000"), ("alpha", "0.050"),
+    ]  # fmt: skip
+
+
 def test_headline_of_a_refused_model_says_that_it_is_below():
     """A model worse than its baseline reads as refused, below, and by how much."""
     worse = Baseline("tf-idf", "counted words", BETTER, -0.01, (-0.03, 0.01), 0.4)
