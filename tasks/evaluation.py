@@ -18,6 +18,8 @@ from finetuning.parts import Baseline
 from finetuning.probing import fit_probe
 from finetuning.problem import find_problem
 from finetuning.roles import METRICS
+from finetuning.snapshots import list_columns
+from finetuning.splits import digest_text
 from tasks.snapshot import read_rows
 from tasks.stages import Outcome, fetch, perform, stage
 from tasks.training import MODEL, keep_features
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 PREDICTIONS = "predictions.parquet"
 EVALUATION = "evaluation.json"
+KEY = "key"  # of the prediction table
 LEVEL = 0.025  # of the leads over the baselines, one-sided: 95% intervals
 
 
@@ -95,7 +98,7 @@ def find_shown(work: Work) -> str:
 def tabulate_predictions(
     work: Work, tested: pandas.DataFrame, answers: pandas.DataFrame
 ) -> pandas.DataFrame:
-    """The prediction table: id, what the problem marks of the answers, slices, the row's text.
+    """The prediction table: id, key, what the problem marks of the answers, slices, the row's text.
 
     Args:
         work: The run's work.
@@ -104,11 +107,23 @@ def tabulate_predictions(
     """
     table = tested[["file", "row", find_shown(work), *work.pipeline.data.slices]].copy()
     table.insert(0, "id", tested["file"] + ":" + tested["row"].astype(str))
+    table[KEY] = identify_rows(work, tested)
     scoring = find_problem(work.pipeline.problem).scoring
     marked = scoring.mark(answers.set_axis(tested.index), tested, work.pipeline.data.columns)
     for name in marked.columns:
         table[name] = marked[name]
     return table.loc[:, ~table.columns.duplicated()]
+
+
+def identify_rows(work: Work, tested: pandas.DataFrame) -> list[str]:
+    """What is the same for rows that a model is asked the same about, whatever their targets."""
+    problem, columns = find_problem(work.pipeline.problem), work.pipeline.data.columns
+    if problem.has_classes:
+        return list(tested["key"])
+    asked = [
+        name for role, name in list_columns(columns, problem.kind) if role not in problem.targets
+    ]
+    return [digest_text(*texts) for texts in zip(*(tested[name] for name in asked), strict=True)]
 
 
 def answer_simply(work: Work, problem: Problem, tested: pandas.DataFrame) -> list[Baseline]:

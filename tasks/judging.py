@@ -19,7 +19,7 @@ from finetuning.problem import find_problem
 from finetuning.slices import FEWEST_ROWS
 from finetuning.verdicts import Evidence, Serving
 from tasks.answering import Answers, ask_model
-from tasks.evaluation import PREDICTIONS, find_shown, read_split, tabulate_predictions
+from tasks.evaluation import KEY, PREDICTIONS, find_shown, read_split, tabulate_predictions
 from tasks.logged_model import keep_model, name_inputs, read_inputs
 from tasks.registry import CHAMPION, TAG, find_champion, find_registered, find_tracking_uri
 from tasks.stages import fetch
@@ -241,13 +241,16 @@ def tell_apart(
     work: Work, table: pandas.DataFrame, logged: pandas.DataFrame
 ) -> dict[str, np.ndarray]:
     """Rows that are as the champion was tested on them, relabelled since, or new since."""
-    text = find_shown(work)
-    if text not in logged.columns or "label" not in logged.columns:
+    # Versions of before kept no keys.
+    key = KEY if KEY in logged.columns else find_shown(work)
+    if key not in logged.columns:
         return {}
-    known = set(logged[text])
-    labelled = set(zip(logged[text], logged["label"], strict=True))
-    seen = np.array([value in known for value in table[text]])
-    pairs = zip(table[text], table["label"], strict=True)
+    if "label" not in logged.columns:
+        logged, table = logged.assign(label=""), table.assign(label="")
+    known = set(logged[key])
+    labelled = set(zip(logged[key], logged["label"], strict=True))
+    seen = np.array([value in known for value in table[key]])
+    pairs = zip(table[key], table["label"], strict=True)
     same = np.array([pair in labelled for pair in pairs])
     return {
         "as the champion was tested": same,

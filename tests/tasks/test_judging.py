@@ -21,6 +21,7 @@ LOGGED = pandas.DataFrame(
         "id": ["a.csv:1", "a.csv:2", "a.csv:3"],
         "file": ["a.csv"] * 3,
         "row": [1, 2, 3],
+        "key": ["1", "2", "3"],
         "text": ["good film", "bad film", "odd film"],
         "source": ["web", "web", "mail"],
         "label": ["pos", "neg", "pos"],
@@ -76,14 +77,26 @@ def test_one_score_that_is_missing_is_not_overlooked():
 
 def test_rows_are_told_apart():
     """As the champion was tested, relabelled since, and new since."""
-    today = LOGGED.assign(text=["good film", "bad film", "new film"], label=["pos", "pos", "pos"])
-    apart = {name: list(rows) for name, rows in tell_apart(work(), today, LOGGED).items()}
+    logged = LOGGED.drop(columns="key")
+    today = logged.assign(text=["good film", "bad film", "new film"], label=["pos", "pos", "pos"])
+    apart = {name: list(rows) for name, rows in tell_apart(work(), today, logged).items()}
     assert apart == {
         "as the champion was tested": [True, False, False],
         "relabelled since": [False, True, False],
         "new since": [False, False, True],
     }
-    assert tell_apart(work(), today, LOGGED.drop(columns="text")) == {}
+    assert tell_apart(work(), today, logged.drop(columns="text")) == {}
+
+
+def test_rows_are_told_apart_by_all_that_is_asked():
+    """The same first text in another pair is a new row; rows without labels are not relabelled."""
+    logged = LOGGED
+    today = logged.assign(text=["good film"] * 3, key=["1", "4", "3"])
+    apart = tell_apart(work(), today, logged)
+    assert list(apart["new since"]) == [False, True, False]
+    bare = tell_apart(work(), today.drop(columns="label"), logged.drop(columns="label"))
+    assert list(bare["as the champion was tested"]) == [True, False, True]
+    assert not bare["relabelled since"].any()
 
 
 def test_slices_that_are_gone_are_missing():
