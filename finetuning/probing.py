@@ -39,8 +39,12 @@ def compute_features(
     model: Classifier, rows: Rows, device: Device, title: str = "features"
 ) -> Tensor:
     """Pooled features of every row in the rows' order, fp32 on the CPU: (rows, hidden)."""
+    # For a single row, looking at every module would take longer than some models do.
+    if model.training:
+        model.eval()
     # Outside inference mode: weights that are moved within it could not be trained afterwards.
-    model.eval().to(device.kind)
+    if model.head.weight.device.type != device.kind:
+        model.to(device.kind)
     features = torch.zeros(len(rows), model.head.in_features)
     batches = cut_batches(rows.lengths)
     for chosen in track(batches, title, len(batches)):

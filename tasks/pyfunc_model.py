@@ -6,6 +6,7 @@ of the project.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ class Model(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow asks for
 
     def load_context(self, context: Any) -> None:
         """Load the weights, and what encodes rows for them, from the version's artifacts."""
+        # Read at the import of torch: threads that spin while they wait cost single rows most.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from finetuning.config import Columns, Training
         from finetuning.problem import find_problem
 
