@@ -24,7 +24,8 @@ $(BIN)/.tested: $(BIN)/.installed
 data: $(BIN)/.installed  ## Fetch the samples and prove them against data.dvc
 	@$(BIN)/python -m tasks.sample
 
-run: data  ## Set up, fetch the sample, fine-tune, judge and register a model
+run: $(BIN)/.installed  ## Set up, fetch the sample, fine-tune, judge and register a model
+	@$(BIN)/python -m tasks.sample reviews
 	@$(BIN)/tunesmith run reviews
 
 digits: $(BIN)/.installed  ## The same for the image sample, which needs no network
