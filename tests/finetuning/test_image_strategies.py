@@ -84,7 +84,7 @@ def test_each_strategy_learns_and_is_kept(folder, kind, tmp_path):
         assert moved
     kept = tmp_path / "kept"
     kept.mkdir()
-    save_adapted(adapted, kept, LABELS, 256, "some/base")
+    save_adapted(adapted, kept, LABELS, make_pipeline(kind), "some/base")
     training = make_pipeline(kind).training
     open_encoder(folder, Columns.model_validate({}), training).save(kept)
     again, description = load(kept)
@@ -104,7 +104,7 @@ def test_adapters_of_a_vgg(family, tmp_path):
     assert not torch.equal(plain, logits)
     assert [len(group.parameters) for group in adapted.groups] == [2, 2, 4, 4, 4, 2]
     kept = tmp_path / "kept"
-    save_adapted(adapted, kept, LABELS, 256, "some/base")
+    save_adapted(adapted, kept, LABELS, make_pipeline("lora"), "some/base")
     torch.testing.assert_close(compute_logits(load(kept)[0], rows, CPU), logits, atol=1e-5, rtol=0)
     weights = load_file(kept / "adapters" / "adapter_model.safetensors")
     assert len(weights) == 2 * 8  # two for each of the eight convolutions
