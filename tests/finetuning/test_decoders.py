@@ -47,7 +47,7 @@ def test_decoder_learns_and_answers_as_it_was_saved(fixture, kind, request, tmp_
             "model": {"base": "toy"},
             "strategy": {"kind": kind},
             "training": {
-                "epochs": 6, "batch_size": 16, "learning_rate": 5e-3, "max_length": 32,
+                "epochs": 12, "batch_size": 16, "learning_rate": 5e-3, "max_length": 32,
                 "precision": "fp32", "early_stopping": None,
             },
         }
