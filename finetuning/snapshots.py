@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 RESERVED = ("file", "row", "split", "key")
 PREDICTED = ("id", "label", "prediction", "score")  # columns of the prediction table
+SCORED = {"causal-lm": ("loss", "tokens", "words")}  # further ones of a problem
 
 
 class Table(NamedTuple):
@@ -98,10 +99,11 @@ def read_tables(folder: Path, data: Data, kind: str = "text-classification") -> 
             continue
         wanted = _want_columns(data, kind, split)
         faults += check_columns(columns, wanted, name)
+        taken = (*PREDICTED, *SCORED.get(kind, ()))
         faults += [
             Fault(key, repr(column), f"Rename the column: {column} is a name of Tunesmith's own.")
             for key, column in wanted.items()
-            if column in RESERVED or (column in PREDICTED and column != data.columns.label)
+            if column in RESERVED or (column in taken and column != data.columns.label)
         ]
         tables.append(Table(split, name, columns, values))
     if faults:

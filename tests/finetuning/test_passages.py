@@ -3,9 +3,10 @@
 import pandas
 import pytest
 
-from finetuning.config import Columns
+from finetuning.config import Columns, Data
 from finetuning.errors import InputError
 from finetuning.passages import cut_passages, measure, name_input, name_scored, read
+from finetuning.snapshots import take_snapshot
 
 PROMPTED = Columns.model_validate({"prompt": "question", "completion": "reply"})
 
@@ -89,3 +90,22 @@ def test_columns_that_are_read():
     """The text both goes in and is scored; of a prompt and its completion each does one."""
     assert (name_input(Columns()), name_scored(Columns())) == ("text", "text")
     assert (name_input(PROMPTED), name_scored(PROMPTED)) == ("question", "reply")
+
+
+def test_columns_of_the_prediction_table_are_taken(tmp_path):
+    """A slice of the name of what is scored would be overwritten there: it is refused."""
+    (tmp_path / "a.csv").write_text("text,words\none,1\ntwo,2\n", "utf-8")
+    data = Data(path="data/x", train="a.csv", slices=("words",))
+    with pytest.raises(InputError) as caught:
+        take_snapshot(tmp_path, data, "causal-lm")
+    assert [fault.key for fault in caught.value.faults] == ["data.slices[0]"]
+
+
+def test_passages_are_split(tmp_path):
+    """A text file's passages go to three splits, none to two, each where it stood."""
+    text = "\n\n".join(f"paragraph {number} " + "word " * 150 for number in range(60))
+    (tmp_path / "a.txt").write_text(text, "utf-8")
+    rows = take_snapshot(tmp_path, Data(path="data/x", train="a.txt"), "causal-lm")
+    assert set(rows["split"]) == {"train", "validation", "test"}
+    assert not rows["key"].duplicated().any()
+    assert "".join(rows["text"]) == text
