@@ -35,13 +35,15 @@ def predict_tfidf(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     # A token is one character at least, so that texts of single characters are not lost.
     vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"(?u)\w+|\S")
     matrix = vectorizer.fit_transform(train)
     checked = vectorizer.transform(validation)
     best, chosen = -1.0, None
-    with warnings.catch_warnings():
+    # The optimiser's many short vector sums gain nothing from threads, which wait for one another.
+    with warnings.catch_warnings(), threadpool_limits(1, "blas"):
         warnings.simplefilter("ignore", ConvergenceWarning)
         for strength in TFIDF_STRENGTHS:
             model = LogisticRegression(C=strength, max_iter=200).fit(matrix, train_labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -29,6 +30,7 @@ class Difference:
     draws: int | None = None
 
 
+@cache  # a bisection over levels asks for the same counts fifty times
 def mcnemar(first_only: int, second_only: int) -> float:
     """Exact two-sided McNemar test (McNemar 1947; the binomial form of Mosteller 1952).
 

@@ -11,6 +11,9 @@ os.environ.update(
         "TUNESMITH_QUIET": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
+        # In the commands that are started, too: their threads would wait for one another's turn
+        # on cores that the other tests use.
+        "OMP_NUM_THREADS": "1",
     }
 )
 
@@ -92,6 +95,16 @@ def own_dvc(tmp_path_factory, monkeypatch):
     for name in ("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR", "DVC_SITE_CACHE_DIR"):
         monkeypatch.setenv(name, str(place / name))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(place.parent))
+
+
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory):
+    """MLflow's database with all its tables and no model: to be copied, making one takes long."""
+    import mlflow
+
+    file = tmp_path_factory.mktemp("registry") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{file}").search_registered_models()
+    return file
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,20 @@
 """Registered versions without training: a folder with an MLmodel file, and a run's verdict."""
 
+import shutil
 from pathlib import Path
 
-from tasks.registry import find_experiment
+from tasks.registry import DATABASE, connect, find_experiment
 
 PASSED = {"promote": True, "reasons": ["accuracy 0.9000 on 100 test rows reaches the floor 0.8"]}
 REFUSED = {"promote": False, "reasons": ["accuracy 0.5000 on 100 test rows is below the floor 0.8"]}
 MODEL = "flavors: {}\n"
+
+
+def begin_registry(root, empty):
+    """A client of a project's registry, whose database begins as a copy of an empty one."""
+    (root / DATABASE).parent.mkdir(parents=True)
+    shutil.copy(empty, root / DATABASE)
+    return connect(root)
 
 
 def add_version(client, root, name="toys", verdict=PASSED, tag=None):

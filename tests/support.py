@@ -1,5 +1,6 @@
 """What tests share that start processes of their own: projects, tables, commands."""
 
+import contextlib
 import csv
 import json
 import os
@@ -22,7 +23,7 @@ def make_environment():
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("MLFLOW_", "PREFECT_"))
+        if not name.startswith(("MLFLOW_", "PREFECT_")) or name == "PREFECT_API_URL"
     }
     return kept | ENVIRONMENT
 
@@ -67,6 +68,25 @@ def run_json(project, *words, code=0):
     """Run a command with --json; standard output must be exactly one object."""
     result = run(project, *words, "--json", code=code)
     return json.loads(result.stdout)
+
+
+def call(project, *words, code=0):
+    """A command in this process, for those that need no process of their own; checked likewise."""
+    from typer.testing import CliRunner
+
+    from flows.cli import app
+
+    with contextlib.chdir(project):
+        result = CliRunner().invoke(app, words)
+    assert result.exit_code == code, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    return result
+
+
+def call_json(project, *words, code=0):
+    """The one object of a command with --json, in this process."""
+    return json.loads(call(project, *words, "--json", code=code).stdout)
 
 
 def shell(project, *words):

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import begin_project, run_json
+from tests.support import begin_project, call_json, run_json
+
+pytestmark = pytest.mark.usefixtures("one_server")
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +35,20 @@ BEHAVIOUR = (
 )
 
 
-def test_challenger_is_judged_against_the_champion(project, champion):
+CHALLENGER = ("--set", "training.seed=5", "--set", "gate.margin=0.5", "--set", BEHAVIOUR,
+              "--set", "gate.latency_ms=60000")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def challenger(project, champion):
+    """The JSON of a second run, whose model is compared with the champion."""
+    return run_json(project, "run", "toy", *CHALLENGER)
+
+
+def test_challenger_is_judged_against_the_champion(project, champion, challenger):
     """Loaded by URI in a fresh process, both answer the same rows; the verdict says it all."""
-    words = ("--set", "training.seed=5", "--set", "gate.margin=0.5", "--set", BEHAVIOUR,
-             "--set", "gate.latency_ms=60000")  # fmt: skip
-    result = run_json(project, "run", "toy", *words)
-    gate = result["gate"]
-    assert result["status"] == "registered"
+    gate = challenger["gate"]
+    assert challenger["status"] == "registered"
     assert gate["champion"]["model_version"] == champion
     assert (gate["rows"], gate["judged_before"], gate["confidence"]) == (60, 0, 0.95)
     assert gate["interval"][0] <= gate["difference"] <= gate["interval"][1]
@@ -52,13 +61,11 @@ def test_challenger_is_judged_against_the_champion(project, champion):
     assert [(one["name"], one["rows"]) for one in gate["apart"]] == [
         ("as the champion was tested", 60)
     ]
-    again = run_json(project, "run", "toy", *words)
+    again = call_json(project, "run", "toy", *CHALLENGER)
     assert (again["status"], again["gate"]) == ("unchanged", gate)
-    other = run_json(project, "run", "toy", *words, "--set", "training.seed=6")
-    assert other["gate"]["judged_before"] == 1
 
 
-def test_verdict_is_attached_to_the_run_and_the_version(project, champion):
+def test_verdict_is_attached_to_the_run_and_the_version(project, champion, challenger):
     """verdict.json, the tag with its numbers, and the section of the report."""
     import mlflow
     from mlflow import MlflowClient
@@ -83,8 +90,11 @@ def test_verdict_is_attached_to_the_run_and_the_version(project, champion):
     assert "Against the champion on the same rows" in read("report.html")
 
 
-def test_model_worse_than_the_champion_is_refused(project, champion):
-    """Above the floor and far below the champion: exit code 4, and no new version."""
+def test_model_worse_than_the_champion_is_refused(project, challenger):
+    """Above the floor and far below the champion: exit code 4, and no new version.
+
+    The challenger was compared on the same rows before it, and is counted.
+    """
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
@@ -93,6 +103,7 @@ def test_model_worse_than_the_champion_is_refused(project, champion):
              "--set", "training.epochs=1", "--set", "training.learning_rate=1e-9")  # fmt: skip
     result = run_json(project, "run", "toy", *words, code=4)
     assert result["gate"]["difference"] < -0.2
+    assert result["gate"]["judged_before"] == 1
     assert "worse than the champion's" in result["gate"]["reasons"][0]
     assert result["gate"]["serving"]["different"] == 0
     assert result["gate"]["candidate"]["model_version"] is None
@@ -100,7 +111,7 @@ def test_model_worse_than_the_champion_is_refused(project, champion):
     assert len(client.search_model_versions("name='toy'")) == before
 
 
-def test_failed_behaviour_refuses(project, champion):
+def test_failed_behaviour_refuses(project, challenger):
     """A model that passes everything else does not get past an example that it must get right."""
     test = "{kind: minimum-functionality, name: odd, inputs: [a good film], expected: negative}"
     words = ("--set", "training.seed=5", "--set", "gate.margin=0.5",

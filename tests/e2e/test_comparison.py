@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import begin_project, run, run_json
+from tests.support import begin_project, call, call_json, run_json
+
+pytestmark = pytest.mark.usefixtures("one_server")
 
 WORDS = ("compare", "toy", "--strategies", "lora,scratch", "--sizes", "40,all",
          "--seeds", "2", "--set", "training.epochs=1")  # fmt: skip
@@ -90,9 +92,9 @@ def test_a_comparison_goes_on_from_what_is_kept(project, first):
 def test_wrong_words_are_listed_together(project):
     """Unknown strategies and sizes end with exit code 2, all named; so does a size too large."""
     words = ("compare", "toy", "--strategies", "full,magic", "--sizes", "0,many")
-    result = run_json(project, *words, code=2)
+    result = call_json(project, *words, code=2)
     assert [fault["found"] for fault in result["faults"]] == ["'magic'", "'0'", "'many'"]
-    result = run_json(project, "compare", "toy", "--strategies", "freeze", code=2)
+    result = call_json(project, "compare", "toy", "--strategies", "freeze", code=2)
     assert "strategy.groups=N" in result["faults"][0]["remedy"]
-    said = run(project, "compare", "toy", "--sizes", "9999", code=2).stderr
+    said = call(project, "compare", "toy", "--sizes", "9999", code=2).stderr
     assert "There are 216 training rows" in said

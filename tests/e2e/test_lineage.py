@@ -4,7 +4,9 @@ import sys
 
 import pytest
 
-from tests.support import begin_project, make_rows, run, run_json, shell, write_table
+from tests.support import begin_project, call, call_json, make_rows, run_json, shell, write_table
+
+pytestmark = pytest.mark.usefixtures("one_server")
 
 
 def record(project, rows):
@@ -40,7 +42,7 @@ def history(tmp_path_factory, bert_folder):
 def test_a_warm_start_is_in_the_record(history):
     """The parent is the version that the alias meant then; weights, answers and seeds are kept."""
     project, first, second = history
-    found = run_json(project, "lineage", "toy/2")
+    found = call_json(project, "lineage", "toy/2")
     assert found["parent"] == {"name": "toy", "version": "1"}
     assert found["base_model"] == "models:/toy@stable"
     assert found["not_reproducible"] == []
@@ -48,14 +50,14 @@ def test_a_warm_start_is_in_the_record(history):
     assert found["seeds"]["training"] == 0
     assert found["metrics"] == second["metrics"]
     assert found["device"]["threads"] >= 1
-    assert run_json(project, "lineage", "toy/1")["parent"] is None
+    assert call_json(project, "lineage", "toy/1")["parent"] is None
     assert "local folder" in first["not_reproducible"][0]
 
 
 def test_diff_says_what_became_of_the_rows(history):
     """One relabelled, two removed, forty added; the config, the base and the scores beside them."""
     project, _, second = history
-    found = run_json(project, "diff", "toy/1", "toy/2")
+    found = call_json(project, "diff", "toy/1", "toy/2")
     rows = found["data"]["rows"]
     assert (rows["added"], rows["removed"], rows["relabelled"]) == (40, 2, 1)
     assert (rows["before"], rows["after"]) == (300, 338)
@@ -64,7 +66,7 @@ def test_diff_says_what_became_of_the_rows(history):
     assert "parent.version" in {one["key"] for one in found["circumstances"]}
     assert found["scores"]["metrics"]["test/accuracy"][1] == second["metrics"]["test/accuracy"]
     assert found["code"] == found["libraries"] == found["notes"] == []
-    words = run(project, "diff", "toy/1", "toy/2").stdout
+    words = call(project, "diff", "toy/1", "toy/2").stdout
     assert "40 rows added, 2 removed, 1 relabelled (300 -> 338)" in words
     assert "strategy.kind: head -> probe-then-tune" in words
 
@@ -72,8 +74,8 @@ def test_diff_says_what_became_of_the_rows(history):
 def test_diff_with_the_present_looks_at_the_data(history):
     """The present rows are those of version 1 again; seen from 2 the other way round."""
     project, _, _ = history
-    assert not run_json(project, "diff", "toy/1")["data"]["rows"]["added"]
-    rows = run_json(project, "diff", "toy")["data"]["rows"]
+    assert not call_json(project, "diff", "toy/1")["data"]["rows"]["added"]
+    rows = call_json(project, "diff", "toy")["data"]["rows"]
     assert (rows["added"], rows["removed"], rows["relabelled"]) == (2, 40, 1)
 
 
@@ -105,4 +107,4 @@ def test_a_version_is_made_again_byte_for_byte(history):
 )
 def test_what_there_is_not_is_the_users_fault(history, words, said):
     """A version or a model that is not registered: exit code 2, and what there is."""
-    assert said in run_json(history[0], *words, code=2)["error"]
+    assert said in call_json(history[0], *words, code=2)["error"]

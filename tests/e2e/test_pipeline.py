@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support import make_environment, run_json
+import pytest
+
+from tests.support import call_json, make_environment, run_json
 
 
 def test_first_run_registers_a_model(first):
@@ -39,6 +41,19 @@ def test_unchanged_rerun_imports_nothing_heavy(project, first):
         check=True,
     )
     assert json.loads(result.stdout) == ["unchanged", "1", []]
+
+
+def test_edited_data_must_be_versioned_first(project, first):
+    """Data that differs from data.dvc is refused with the command that mends it."""
+    table = project / "data" / "toy" / "train.csv"
+    before = table.read_bytes()
+    try:
+        table.write_bytes(before + b"one more film,positive,web\n")
+        result = call_json(project, "run", "toy", code=2)
+        assert "dvc add data" in result["faults"][0]["remedy"]
+    finally:
+        table.write_bytes(before)
+    assert call_json(project, "run", "toy")["status"] == "unchanged"
 
 
 def test_model_answers_in_a_fresh_process_as_it_was_judged(project, first, tmp_path):
@@ -106,7 +121,7 @@ def test_artifacts_load_with_from_pretrained(project, first):
 
 def test_lineage_names_what_made_the_version(project, first):
     """`lineage` gives the commit, the data version, the seeds and the code of a version."""
-    record = run_json(project, "lineage", "toy@challenger")
+    record = call_json(project, "lineage", "toy@challenger")
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, text=True, check=True
     )
@@ -132,15 +147,36 @@ def test_deleted_version_is_registered_again(project, first):
     assert "1" not in there
 
 
-def test_changed_rate_trains_again_and_says_why(project, first):
+@pytest.fixture(scope="module")
+def changed(project, first):
+    """The JSON of a run with another learning rate, whose model is promoted by itself."""
+    from mlflow import MlflowClient
+
+    words = ("--set", "training.learning_rate=4e-3", "--set", "gate.promote=auto")
+    yield run_json(project, "run", "toy", *words)
+    # Other modules' models are judged without a champion.
+    client = MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
+    client.delete_registered_model_alias("toy", "champion")
+
+
+def test_changed_rate_trains_again_and_says_why(changed):
     """Another learning rate leaves the data stages alone and names the key and both values."""
-    result = run_json(project, "run", "toy", "--set", "training.learning_rate=4e-3")
-    stages = {name: stage["status"] for name, stage in result["stages"].items()}
+    stages = {name: stage["status"] for name, stage in changed["stages"].items()}
     assert stages == {
         "snapshot": "cached", "validate": "cached", "encode": "cached",
         "train": "ran", "evaluate": "ran", "register": "ran",
     }  # fmt: skip
-    assert "training.learning_rate changed 0.003 -> 0.004" in result["stages"]["train"]["why"]
+    assert "training.learning_rate changed 0.003 -> 0.004" in changed["stages"]["train"]["why"]
+
+
+def test_automatic_promotion_is_recorded_like_any_other(project, changed):
+    """With `promote: auto` the version is champion, and the history says by whom and why."""
+    assert (changed["status"], changed["alias"]) == ("promoted", "champion")
+    told = call_json(project, "history", "toy")
+    assert (told["champion"], told["challenger"]) == (changed["model_version"], None)
+    (period,) = told["history"]
+    assert (period["by"], period["why"]) == ("tester", "gate.promote: auto")
+    assert period["verdict"]["reasons"] == changed["gate"]["reasons"]
 
 
 def test_refused_model_is_not_registered(project, first):
@@ -159,20 +195,3 @@ def test_refused_model_is_not_registered(project, first):
     again = run_json(project, *words, code=4)
     assert again["run_id"] == result["run_id"]
     assert len(client.search_model_versions("name='toy'")) == before
-
-
-def test_automatic_promotion_is_recorded_like_any_other(project, first):
-    """With `promote: auto` the version is champion, and the history says by whom and why."""
-    from mlflow import MlflowClient
-
-    result = run_json(project, "run", "toy", "--set", "gate.promote=auto")
-    assert (result["status"], result["alias"]) == ("promoted", "champion")
-    told = run_json(project, "history", "toy")
-    assert (told["champion"], told["challenger"]) == (result["model_version"], None)
-    (period,) = told["history"]
-    assert (period["by"], period["why"]) == ("tester", "gate.promote: auto")
-    assert period["verdict"]["reasons"] == result["gate"]["reasons"]
-    # The other tests' models are judged without a champion.
-    MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db").delete_registered_model_alias(
-        "toy", "champion"
-    )

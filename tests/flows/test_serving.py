@@ -40,9 +40,10 @@ def marked_by(parent):
     return found
 
 
-@pytest.fixture
-def running(tmp_path):
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
     """`up` over a project with the sample's pipeline file: the process, its folder, its ports."""
+    tmp_path = tmp_path_factory.mktemp("served")
     (tmp_path / "pipelines").mkdir()
     text = (PIPELINES / "reviews.yaml").read_text("utf-8")
     (tmp_path / "pipelines" / "reviews.yaml").write_text(text, "utf-8")
@@ -60,8 +61,29 @@ def running(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_part_that_dies_is_started_again(running):
+    """MLflow's server, killed, answers again after a moment; Prefect's goes on."""
+    process, _, prefect, mlflow = running
+    await_status(f"http://127.0.0.1:{mlflow}/health")
+    await_status(f"http://127.0.0.1:{prefect}/api/deployments/name/finetune/reviews")
+    victim = next(
+        child for child in psutil.Process(process.pid).children() if "mlflow" in child.cmdline()
+    )
+    victim.kill()
+    until = time.monotonic() + 10
+    while ask(f"http://127.0.0.1:{mlflow}/health")[0] and time.monotonic() < until:
+        time.sleep(0.1)
+    await_status(f"http://127.0.0.1:{mlflow}/health", patience=30)
+    assert ask(f"http://127.0.0.1:{prefect}/api/health")[0] == 200
+    assert process.poll() is None
+
+
+@pytest.mark.slow
 def test_up_serves_takes_up_new_files_and_leaves_nothing_behind(running):
-    """Both UIs answer, pipelines are deployments, the UI's schedule stays; SIGTERM ends all."""
+    """Both UIs answer, pipelines are deployments, the UI's schedule stays; SIGTERM ends all.
+
+    This is the last test of the running processes.
+    """
     process, root, prefect, mlflow = running
     api = f"http://127.0.0.1:{prefect}/api"
     deployment = json.loads(await_status(f"{api}/deployments/name/finetune/reviews"))
@@ -103,24 +125,6 @@ def test_up_serves_takes_up_new_files_and_leaves_nothing_behind(running):
     assert f"http://127.0.0.1:{mlflow}" in errors
     assert "broken is not served" in errors
     assert not [one for one in started if one.is_running()]
-
-
-@pytest.mark.slow
-def test_a_part_that_dies_is_started_again(running):
-    """MLflow's server, killed, answers again after a moment; Prefect's goes on."""
-    process, _, prefect, mlflow = running
-    await_status(f"http://127.0.0.1:{mlflow}/health")
-    await_status(f"http://127.0.0.1:{prefect}/api/deployments/name/finetune/reviews")
-    victim = next(
-        child for child in psutil.Process(process.pid).children() if "mlflow" in child.cmdline()
-    )
-    victim.kill()
-    until = time.monotonic() + 10
-    while ask(f"http://127.0.0.1:{mlflow}/health")[0] and time.monotonic() < until:
-        time.sleep(0.1)
-    await_status(f"http://127.0.0.1:{mlflow}/health", patience=30)
-    assert ask(f"http://127.0.0.1:{prefect}/api/health")[0] == 200
-    assert process.poll() is None
 
 
 def test_a_port_that_is_taken_is_named_with_its_option():

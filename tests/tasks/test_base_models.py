@@ -10,15 +10,16 @@ from finetuning.sources import Parent, find_base
 from tasks.base_models import recall_base, resolve_base
 from tasks.registered_models import find_registered_model, gather_evidence
 from tasks.registry import connect, find_experiment
+from tests.registered import begin_registry
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(tmp_path, monkeypatch, empty_registry):
     """A project whose model toys has versions 1 and 2, and of which 2 is the champion."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     root = tmp_path / "my project"
     root.mkdir()
-    client = connect(root)
+    client = begin_registry(root, empty_registry)
     experiment = find_experiment(client, root, "toys")
     client.create_registered_model("toys")
     for number in ("1", "2"):
@@ -45,34 +46,29 @@ def make_pipeline(base, name="toys", promote="manual"):
     )
 
 
-@pytest.mark.parametrize(
-    ("base", "version"), [("models:/toys@champion", "2"), ("models:/toys/1", "1")]
-)
-def test_a_registered_model_is_a_base(project, base, version):
+def test_a_registered_model_is_a_base(project):
     """Its files, their digest, and the version that is meant; the name stays as it was given."""
-    found = resolve_base(project, make_pipeline(base))
-    folder = project / "models" / version / "artifacts" / "model"
-    assert found.folder == folder
-    assert (found.name, found.origin) == (base, "registry")
-    assert found.parent == Parent("toys", version)
-    assert found.digest == find_base(str(folder), None, project).digest
+    for base, version in (("models:/toys@champion", "2"), ("models:/toys/1", "1")):
+        found = resolve_base(project, make_pipeline(base))
+        folder = project / "models" / version / "artifacts" / "model"
+        assert found.folder == folder
+        assert (found.name, found.origin) == (base, "registry")
+        assert found.parent == Parent("toys", version)
+        assert found.digest == find_base(str(folder), None, project).digest
 
 
-@pytest.mark.parametrize(
-    ("base", "words"),
-    [
+def test_a_registered_model_that_is_not_there(project):
+    """Its key is model.base, and what there is is said."""
+    for base, words in (
         ("models:/toys@missing", "aliases champion"),
         ("models:/toys/9", "versions 1, 2"),
         ("models:/dolls/1", "no model dolls"),
         ("models:/toys", "models:/NAME@ALIAS"),
         ("models:/toys/new", "models:/NAME@ALIAS"),
-    ],
-)
-def test_a_registered_model_that_is_not_there(project, base, words):
-    """Its key is model.base, and what there is is said."""
-    with pytest.raises(InputError, match=words) as caught:
-        resolve_base(project, make_pipeline(base))
-    assert {fault.key for fault in caught.value.faults} == {"model.base"}
+    ):
+        with pytest.raises(InputError, match=words) as caught:
+            resolve_base(project, make_pipeline(base))
+        assert {fault.key for fault in caught.value.faults} == {"model.base"}
 
 
 def test_files_that_are_gone_are_said(project):

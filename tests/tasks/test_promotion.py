@@ -1,11 +1,14 @@
 """Promotion and rollback over a real registry: MLflow's SQLite database, and a tracking server."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from finetuning.errors import InputError, RefusedError, TunesmithError
 from tasks import champions
@@ -38,11 +41,14 @@ def server(tmp_path_factory):
         process.wait(timeout=30)
 
 
+@dataclasses.dataclass(frozen=True)
 class Registry:
     """A client, the project's folder, where the files lie, and a model name of one's own."""
 
-    def __init__(self, client, root, files, name):
-        self.client, self.root, self.files, self.name = client, root, files, name
+    client: MlflowClient
+    root: Path
+    files: Path
+    name: str
 
     def add(self, verdict=PASSED, tag=None):
         """One more version."""
@@ -180,26 +186,23 @@ def test_a_tag_alone_is_a_verdict(registry):
     assert registry.look() == ("1", None, None)
 
 
-@pytest.mark.parametrize(
-    ("reference", "words"),
-    [
+def test_what_does_not_exist_is_the_users_fault(registry):
+    """A version, alias or model that is not there: what there is, and nothing changed."""
+    for version in ("1", "2"):
+        registry.add()
+        registry.promote(version)
+    before = read_succession(registry.client, registry.name)
+    for reference, words in (
         ("{}/9", "versions 1, 2"),
         ("{}@nowhere", "aliases champion, previous"),
         ("{}/two", "versions 1, 2"),
         ("{}", "no challenger waits .champion version 2."),
         ("nobody{}", "no model nobody"),
         ("{}/1/2", "NAME@ALIAS"),
-    ],
-)
-def test_what_does_not_exist_is_the_users_fault(registry, reference, words):
-    """A version, alias or model that is not there: what there is, and nothing changed."""
-    for version in ("1", "2"):
-        registry.add()
-        registry.promote(version)
-    before = read_succession(registry.client, registry.name)
-    with pytest.raises(InputError, match=words):
-        promote(registry.client, registry.root, reference.format(registry.name))
-    assert read_succession(registry.client, registry.name) == before
+    ):
+        with pytest.raises(InputError, match=words):
+            promote(registry.client, registry.root, reference.format(registry.name))
+        assert read_succession(registry.client, registry.name) == before
 
 
 def test_a_model_without_files_is_neither_promoted_nor_brought_back(registry):
@@ -296,13 +299,13 @@ def test_aliases_from_before_any_record_can_be_rolled_back(registry):
     assert registry.look() == ("1", None, None)
 
 
-@pytest.mark.parametrize("reason", ["", "  \n", "x" * 1001])
-def test_a_reason_says_something_short(registry, reason):
+def test_a_reason_says_something_short(registry):
     """An empty or endless reason is refused before anything is asked."""
     registry.add(REFUSED)
-    with pytest.raises(InputError, match="--override"):
-        registry.promote("1", override=reason)
-    assert registry.look() == (None, None, None)
+    for reason in ("", "  \n", "x" * 1001):
+        with pytest.raises(InputError, match="--override"):
+            registry.promote("1", override=reason)
+        assert registry.look() == (None, None, None)
 
 
 def test_what_is_registered_waits_or_is_promoted(registry):
@@ -392,54 +395,63 @@ def test_a_process_that_stood_still_puts_the_aliases_back(registry, monkeypatch)
 
 
 RACE = """
-import sys
+import json, sys
 from pathlib import Path
 from finetuning.errors import TunesmithError
 from tasks.promotion import promote
 from tasks.registry import connect
-root, reference = Path(sys.argv[1]), sys.argv[2]
-client = connect(root)
+client = connect(Path.cwd())
 client.search_registered_models()
 print("ready", flush=True)
-sys.stdin.readline()
-try:
-    change, _ = promote(client, root, reference)
-    print(change.replaced)
-except TunesmithError as error:
-    print(error.exit_code, error)
+for line in sys.stdin:
+    root, reference = json.loads(line)
+    try:
+        change, _ = promote(client, Path(root), reference)
+        print(change.replaced, flush=True)
+    except TunesmithError as error:
+        print(error.exit_code, *str(error).splitlines(), flush=True)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("shared", "held"), [(True, False), (False, False), (False, True)])
-def test_promotions_at_once_leave_one_truth(registry, tmp_path, shared, held):
+def test_promotions_at_once_leave_one_truth(registry, tmp_path):
     """Two processes promote 2 and 3 over champion 1, with a file lock between them and without.
 
     One after the other they both become champion; where their verdicts were held against 1, the
     later one is refused.
     """
-    registry.add()
-    registry.promote("1")
-    verdict = PASSED | {"champion": "1"} if held else PASSED
-    for _ in ("2", "3"):
-        registry.add(verdict)
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{registry.root / DATABASE}"
-    racers = {}
-    for version in ("2", "3"):
-        root = tmp_path if shared else tmp_path / f"machine-{version}"
-        root.mkdir(exist_ok=True)
-        racers[version] = subprocess.Popen(
-            [sys.executable, "-c", RACE, str(root), f"{registry.name}/{version}"],
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACE],
             env=os.environ | {"MLFLOW_TRACKING_URI": uri},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-    assert [racer.stdout.readline() for racer in racers.values()] == ["ready\n"] * 2
-    for racer in racers.values():
-        racer.stdin.write("go\n")
+        for _ in range(2)
+    ]
+    assert [racer.stdout.readline() for racer in racers] == ["ready\n"] * 2
+    for case, (shared, held) in enumerate([(True, False), (False, False), (False, True)]):
+        own = dataclasses.replace(registry, name=f"{registry.name}-{case}")
+        roots = [tmp_path if shared else tmp_path / f"machine-{number}" for number in (2, 3)]
+        race(own, dict(zip(("2", "3"), zip(racers, roots, strict=True), strict=True)), held)
+    for racer in racers:
+        racer.communicate(timeout=60)
+
+
+def race(registry, racers, held):
+    """Let each racer promote its version from its folder, and look at what is left."""
+    registry.add()
+    registry.promote("1")
+    verdict = PASSED | {"champion": "1"} if held else PASSED
+    for _ in ("2", "3"):
+        registry.add(verdict)
+    for version, (racer, root) in racers.items():
+        root.mkdir(exist_ok=True)
+        racer.stdin.write(json.dumps([str(root), f"{registry.name}/{version}"]) + "\n")
         racer.stdin.flush()
-    said = {version: racer.communicate(timeout=60)[0].strip() for version, racer in racers.items()}
+    said = {version: racer.stdout.readline().strip() for version, (racer, _) in racers.items()}
     (first,) = [version for version, words in said.items() if words == "1"]
     (second,) = {"2", "3"} - {first}
     if held:
