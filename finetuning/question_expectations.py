@@ -177,7 +177,7 @@ def _answer_expectations(column: str) -> list[ExpectationSpec]:
             _MISSING,
             graded(
                 MISSING_SHARE,
-                f"every answer of {column} stands in its context",
+                "every answer stands in its context",
                 "Copy the answer from the context letter by letter. Nothing is learned from a row "
                 "none of whose answers stands there.",
                 (null, {"column": _MISSING}),
@@ -186,12 +186,12 @@ def _answer_expectations(column: str) -> list[ExpectationSpec]:
     ]
     warnings = {
         _MOVED: (
-            f"every answer of {column} stands at its answer_start",
+            "every answer stands at its answer_start",
             "The nearest place where it stands is used. Count answer_start in characters, not in "
             "bytes, from 0, in the context as it is here.",
         ),
         _AMBIGUOUS: (
-            f"no answer of {column} without answer_start stands in several places",
+            "no answer without answer_start stands in several places",
             "The first place is used: give answer_start where another is meant.",
         ),
         _UNSAID: (
@@ -200,7 +200,7 @@ def _answer_expectations(column: str) -> list[ExpectationSpec]:
             "that is meant, and fill in the answer where it is not.",
         ),
         _LONG: (
-            f"every answer of {column} has at most {LONGEST_ANSWER} words",
+            f"every answer has at most {LONGEST_ANSWER} words",
             f"Shorten these: at most {LONGEST_ANSWER} tokens are ever answered.",
         ),
     }

@@ -65,8 +65,8 @@ def test_faults_of_answers_are_told_apart():
         ("train", "blank ?", CONTEXT, None),
     )
     assert found == {
-        "every answer of answers stands at its answer_start": (1, "warning"),
-        "no answer of answers without answer_start stands in several places": (1, "warning"),
+        "every answer stands at its answer_start": (1, "warning"),
+        "no answer without answer_start stands in several places": (1, "warning"),
         "answers is not blank": (1, "warning"),
     }
 
@@ -75,13 +75,13 @@ def test_answers_that_are_not_there_stop_the_run_when_they_are_many():
     """One of seven is more than the share that is let through; the row is shown with its answer."""
     row = ("train", "missing ?", CONTEXT, answers("green", 3))
     assert failures(row) == {
-        "every answer of answers stands in its context": (1, "warning"),
-        "every answer of answers stands in its context, in at least 95% of the rows": (
+        "every answer stands in its context": (1, "warning"),
+        "every answer stands in its context, in at least 95% of the rows": (
             1, "critical",
         ),
     }  # fmt: skip
     many = [("train", f"{number} ?", CONTEXT, answers("dull", 34)) for number in range(20)]
-    assert failures(row, *many) == {"every answer of answers stands in its context": (1, "warning")}
+    assert failures(row, *many) == {"every answer stands in its context": (1, "warning")}
 
 
 def test_unreadable_answers_are_critical():
@@ -133,7 +133,7 @@ def test_damage_and_length_are_warned_of():
     assert found == {
         "question has no broken encoding": (1, "warning"),
         "context has no HTML escapes": (1, "warning"),
-        "every answer of answers has at most 30 words": (1, "warning"),
+        "every answer has at most 30 words": (1, "warning"),
     }
     assert any("question has at most 1,000" in name for name in failures(
         ("train", "why " * 300, CONTEXT, "[]")
