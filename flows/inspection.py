@@ -17,6 +17,7 @@ from finetuning.roles import METRICS
 from flows.environment import prepare_environment
 from tasks.base_models import resolve_base
 from tasks.planning import explain, plan, recall
+from tasks.registered_files import is_current
 from tasks.registered_models import TESTED
 from tasks.registry import (
     SQLITE,
@@ -27,7 +28,6 @@ from tasks.registry import (
     fetch_json,
     find_tracking_uri,
     find_version,
-    is_current,
     reach,
 )
 from tasks.versioning import locate, resolve

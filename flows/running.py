@@ -14,7 +14,8 @@ from finetuning.roles import METRICS
 from flows.environment import prepare_environment
 from flows.preparation import check_tables, hold_pipeline, need_work, prepare_work
 from tasks.planning import STAGES
-from tasks.registry import connect, is_current
+from tasks.registered_files import is_current
+from tasks.registry import connect
 
 
 def run_pipeline(root: Path, name: str, overrides: Sequence[str], quiet: bool) -> dict[str, Any]:

@@ -11,13 +11,13 @@ from finetuning.errors import Fault, InputError, RefusedError, wrong
 from finetuning.lineage import find_asker
 from finetuning.succession import LONGEST_REASON, PROMOTED, ROLLED_BACK, Change, find_earlier
 from tasks.champions import WITHDRAWN, Succession, change_champion, read_succession
+from tasks.registered_files import list_missing
 from tasks.registry import (
     CHALLENGER,
     CHAMPION,
     PREVIOUS,
     find_champion,
     find_version,
-    list_missing,
     split_reference,
 )
 from tasks.verdicts import list_refusals, name_champion, read_verdict, refuse, shorten

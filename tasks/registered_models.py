@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from finetuning.errors import Fault, InputError, wrong
 from finetuning.lineage import digest_weights
 from tasks.planning import STATE
+from tasks.registered_files import find_local_folder
 from tasks.registry import (
     INSIDE,
     PRESENT,
@@ -20,7 +21,6 @@ from tasks.registry import (
     ask_database,
     connect,
     explain_silence,
-    find_local_folder,
     find_tracking_uri,
     find_version,
 )

@@ -29,15 +29,8 @@ from tasks.evaluation import EVALUATION, PREDICTIONS
 from tasks.judging import describe_candidate, judge_candidate
 from tasks.logged_model import keep_model
 from tasks.promotion import check_champion, offer
-from tasks.registry import (
-    TAG,
-    connect,
-    find_experiment,
-    find_registered,
-    find_tracking_uri,
-    is_current,
-    list_missing,
-)
+from tasks.registered_files import is_current, list_missing
+from tasks.registry import TAG, connect, find_experiment, find_registered, find_tracking_uri
 from tasks.reporting import make_report, render_pages
 from tasks.repository import read_commit
 from tasks.stages import Outcome, fetch, perform, stage

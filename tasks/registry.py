@@ -8,11 +8,11 @@ import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path, PurePosixPath
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from finetuning.errors import TunesmithError, wrong
 
@@ -49,9 +49,24 @@ def connect(root: Path) -> MlflowClient:
 
     uri = find_tracking_uri(root)
     if uri.startswith(SQLITE):
-        Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+        _make_database(uri)
     mlflow.set_tracking_uri(uri)
     return mlflow.MlflowClient()
+
+
+@cache
+def _make_database(uri: str) -> None:
+    """Make a database, or bring it up to MLflow's version, one process at a time.
+
+    MLflow's migrations fail where two processes begin them together.
+    """
+    import mlflow
+    from filelock import FileLock
+
+    path = Path(uri.removeprefix(SQLITE))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        mlflow.MlflowClient(uri).search_experiments(max_results=1)
 
 
 def connect_quietly(root: Path) -> MlflowClient:
@@ -107,48 +122,6 @@ def find_experiment(client: MlflowClient, root: Path, name: str) -> str:
     return str(found.experiment_id)
 
 
-def has_version(root: Path, name: str, version: str) -> bool:
-    """Whether a model version is still registered and its files are there."""
-    rows = ask_database(
-        root,
-        f"select storage_location from model_versions where name = ? and version = ? and {PRESENT}",
-        (name, int(version)),
-    )
-    if rows == []:
-        return False
-    folder = find_local_folder(str(rows[0][0])) if rows and rows[0][0] else None
-    if folder is not None:
-        return (folder / "MLmodel").is_file()
-    from mlflow.exceptions import MlflowException
-
-    client = connect(root)
-    try:
-        found = client.get_model_version(name, version)
-        return found.status == "READY" and not list_missing(client, found)
-    except MlflowException:
-        return False
-
-
-def is_current(root: Path, name: str, facts: Mapping[str, Any]) -> bool:
-    """Whether a kept registration is what registering again would give.
-
-    It is not where its version has gone, nor where its verdict was held against another champion
-    than the present one, unless its version is that champion itself.
-
-    Args:
-        root: The project's folder.
-        name: The registered model.
-        facts: What the register stage kept.
-    """
-    own = facts["model_version"]
-    if own is not None and not has_version(root, name, str(own)):
-        return False
-    champion, held = read_champion(root, name), facts["gate"]["champion"]
-    if champion is not None and champion == own:
-        return True
-    return champion == (None if held is None else held["model_version"])
-
-
 def read_champion(root: Path, name: str) -> str | None:
     """The version that bears the alias champion, or None."""
     rows = ask_database(
@@ -180,43 +153,6 @@ def ask_database(
             return database.execute(query, values).fetchall()
     except (sqlite3.DatabaseError, OverflowError):
         return None  # another version of MLflow keeps its tables otherwise: ask MLflow itself
-
-
-def find_local_folder(place: str) -> Path | None:
-    """The folder that a file address or a path means; None for a place elsewhere."""
-    parts = urlsplit(place)
-    if parts.scheme not in ("", "file"):
-        return None
-    return Path(unquote(parts.path) if parts.scheme else place)
-
-
-def list_missing(client: MlflowClient, version: Any) -> list[str]:
-    """What of a version's model does not lie where the registry says, wherever that is.
-
-    Its MLmodel file, and each weights file that its lineage record names.
-    """
-    from mlflow.artifacts import list_artifacts
-
-    place = client.get_model_version_download_uri(version.name, str(version.version))
-    wanted = ["MLmodel", *(f"{INSIDE}/{name}" for name in _recall_weights(client, version))]
-    there: set[str] = set()
-    for folder in {PurePosixPath(name).parent for name in wanted}:
-        uri = place if folder == PurePosixPath() else f"{place.rstrip('/')}/{folder}"
-        found = list_artifacts(artifact_uri=uri, tracking_uri=client.tracking_uri)
-        there |= {str(folder / PurePosixPath(file.path).name) for file in found}
-    return [name for name in wanted if name not in there]
-
-
-def _recall_weights(client: MlflowClient, version: Any) -> list[str]:
-    """The weights files of a version; none where no record names them."""
-    from mlflow.exceptions import MlflowException
-
-    if f"{TAG}.digest" not in version.tags or not version.run_id:
-        return []
-    try:
-        return sorted(fetch_json(client, version.run_id, "lineage.json")["weights"])
-    except (MlflowException, OSError, ValueError, KeyError, TypeError):
-        return []
 
 
 def fetch_json(client: MlflowClient, run_id: str, name: str) -> Any:

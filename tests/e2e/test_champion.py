@@ -83,7 +83,7 @@ def test_verdict_is_attached_to_the_run_and_the_version(project, champion, chall
 
     verdict = json.loads(read("verdict.json"))
     assert verdict["difference"] == summary["difference"]
-    assert verdict["candidate"]["model_version"] == newest.version
+    assert verdict["candidate"]["model_version"] == str(newest.version)
     assert verdict["candidate"]["model_uri"] == f"models:/toy/{newest.version}"
     assert json.loads(read("lineage.json"))["verdict"] == verdict
     assert f"toy version {newest.version} was registered" in read("report.html")

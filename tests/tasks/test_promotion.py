@@ -14,7 +14,8 @@ from finetuning.errors import InputError, RefusedError, TunesmithError
 from tasks import champions
 from tasks.champions import WITHDRAWN, read_succession
 from tasks.promotion import check_champion, offer, promote, roll_back
-from tasks.registry import DATABASE, connect, has_version, is_current
+from tasks.registered_files import has_version, is_current
+from tasks.registry import DATABASE, connect
 from tests.registered import PASSED, REFUSED, add_version, drop_files
 from tests.servers import await_status, take_port
 
