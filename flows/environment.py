@@ -34,9 +34,9 @@ def prepare_environment(root: Path, quiet: bool = False) -> None:
     """
     os.environ.update(TELEMETRY_OFF)
     defaults = {
-        # Threads that wait sleep. By default they spin, and where others want the cores too, each
-        # small step of a model then waits for a thread that is not running.
-        "OMP_WAIT_POLICY": "PASSIVE",
+        # Threads that wait spin for a moment and then sleep. By default they spin on, and where
+        # others want the cores too, each small step waits for a thread that is not running.
+        "GOMP_SPINCOUNT": "10000",
         "PREFECT_HOME": str(root / ".tunesmith" / "prefect"),
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
         "PREFECT_LOGGING_LEVEL": "WARNING" if quiet else "INFO",

@@ -19,8 +19,8 @@ class Model(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow asks for
 
     def load_context(self, context: Any) -> None:
         """Load the weights, and what encodes rows for them, from the version's artifacts."""
-        # Read at the import of torch: threads that spin while they wait cost single rows most.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        # Read at the import of torch: threads that spin on while they wait cost single rows most.
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
         from finetuning.config import Columns, Training
         from finetuning.problem import find_problem
 
