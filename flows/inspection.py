@@ -230,7 +230,7 @@ def describe_status(result: dict[str, Any]) -> str:
     """The status as a table for people."""
     if not result["pipelines"]:
         return "There are no pipelines here yet. `tunesmith init NAME --data FILE` makes one."
-    rows = [("PIPELINE", "VERSION", "ACCURACY", "MADE", "ALIASES", "STATE")]
+    rows = [("PIPELINE", "VERSION", "SCORE", "MADE", "ALIASES", "STATE")]
     reasons: list[list[str]] = [[]]
     for one in result["pipelines"]:
         aliases = ", ".join(f"{alias}={number}" for alias, number in one["aliases"].items())
