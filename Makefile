@@ -15,6 +15,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt torch
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[sample]'
+	@$(BIN)/python -m flows.databases
 	@touch $@
 
 $(BIN)/.tested: $(BIN)/.installed

@@ -54,8 +54,8 @@ def compare_strategies(
     check_tables(work)
     from flows.server import reach_server, reach_tracking
 
-    reach_tracking(root)
     with reach_server(root):
+        reach_tracking(root)
         from flows.compare import compare
     return compare(name, kinds, counts, seeds, list(overrides), root)
 

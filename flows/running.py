@@ -52,10 +52,10 @@ def start(root: Path, name: str, overrides: Sequence[str]) -> dict[str, Any]:
     from flows.server import reach_server, reach_tracking
     from tasks.promotion import check_champion
 
-    reach_tracking(root)
-    # Before anything is trained that could not be judged.
-    check_champion(connect(root), work.pipeline.name)
     with reach_server(root) as ready:
+        reach_tracking(root)
+        # Before anything is trained that could not be judged.
+        check_champion(connect(root), work.pipeline.name)
         from flows.finetune import finetune
 
         warm_up(ready)

@@ -22,6 +22,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from finetuning.errors import TunesmithError
 from finetuning.locks import hold
+from flows.databases import LOCK, lay_database
 from flows.processes import HOST, Part, await_health, end_part, is_healthy, start
 from tasks.planning import STATE
 from tasks.registry import find_tracking_uri
@@ -75,7 +76,7 @@ def reach_server(root: Path) -> Iterator[Callable[[], bool]]:
         refresh_global_settings_context()
     try:
         # The database lies there, and whoever comes first brings its tables up to date.
-        with hold(Path(os.environ["PREFECT_HOME"], "start.lock")):
+        with hold(Path(os.environ["PREFECT_HOME"], LOCK)):
             start(server, root)
             yield lambda: is_healthy(server)
             await_health(server, threading.Event())
@@ -143,6 +144,7 @@ def ask(url: str, name: str, variable: str) -> None:
 
 def serve(port: int, owner: int) -> None:
     """Serve Prefect's API until its owner has gone, however that went."""
+    lay_database(Path(os.environ["PREFECT_HOME"]))
     import uvicorn
 
     def watch() -> None:

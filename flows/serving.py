@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import Fault, InputError
+from finetuning.locks import hold
 from finetuning.pipelines import find_pipeline, list_pipelines, load_pipeline
+from flows.databases import LOCK, lay_database
 from flows.environment import prepare_environment
 from flows.processes import HOST, STOPPING, Part, await_health, end_group, end_part, start
 from tasks.planning import STATE
@@ -39,13 +41,15 @@ AT_ONCE = 1  # flow runs; the others wait, for two trainings on one machine slow
 def serve_all(root: Path, prefect_port: int, mlflow_port: int) -> dict[str, Any]:
     """Run both servers and the serving process until told to stop."""
     prepare_environment(root)
-    mark = uuid.uuid4().hex
+    mark, home = uuid.uuid4().hex, Path(os.environ["PREFECT_HOME"])
     servers, serving = plan_parts(root, prefect_port, mlflow_port, mark)
     ports = (("--prefect-port", prefect_port), ("--mlflow-port", mlflow_port))
     check_ports(dict(ports[: len(servers)]))
     parts = list(servers)
     with watch_signals() as stop:
         try:
+            with hold(home / LOCK):
+                lay_database(home)
             for part in servers:
                 start(part, root)
             for part in servers:

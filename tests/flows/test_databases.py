@@ -1,0 +1,78 @@
+"""Prefect's database for a new project: made once a version, copied afterwards, never half there."""
+
+import sqlite3
+import subprocess
+from contextlib import closing
+from importlib.metadata import version
+
+import pytest
+
+from flows import databases
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path, monkeypatch):
+    """A cache of the test's own; Prefect's migrations are replaced by a table."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in databases.ELSEWHERE:
+        monkeypatch.delenv(name, raising=False)
+
+    def make(home):
+        with closing(sqlite3.connect(home / databases.NAME)) as connection:
+            connection.execute("create table flow (id)")
+
+    monkeypatch.setattr(databases, "make_database", make)
+    return databases.find_kept()
+
+
+def refuse(home):
+    """In the place of the migrations: they fail."""
+    raise subprocess.CalledProcessError(1, "prefect")
+
+
+def list_tables(path):
+    """The tables of a database."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [name for (name,) in connection.execute("select name from sqlite_master")]
+
+
+def test_the_second_project_copies_what_the_first_one_made(tmp_path, monkeypatch, kept):
+    """It is kept under Prefect's version; with a copy at hand no migration runs."""
+    databases.lay_database(tmp_path / "one")
+    assert kept.name == f"prefect-{version('prefect')}.db"
+    monkeypatch.setattr(databases, "make_database", refuse)
+    databases.lay_database(tmp_path / "two")
+    assert list_tables(tmp_path / "two" / databases.NAME) == ["flow"]
+    assert [path.name for path in (tmp_path / "two").iterdir()] == [databases.NAME]
+
+
+def test_a_database_that_is_there_is_left_as_it_is(tmp_path):
+    """Byte for byte."""
+    (tmp_path / databases.NAME).write_bytes(b"mine")
+    databases.lay_database(tmp_path)
+    assert (tmp_path / databases.NAME).read_bytes() == b"mine"
+
+
+def test_migrations_that_fail_leave_nothing(tmp_path, monkeypatch, kept):
+    """Neither a database, nor a copy to keep, nor a folder."""
+    monkeypatch.setattr(databases, "make_database", refuse)
+    with pytest.raises(subprocess.CalledProcessError):
+        databases.lay_database(tmp_path / "home")
+    assert not list((tmp_path / "home").iterdir())
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize("name", databases.ELSEWHERE)
+def test_a_database_of_the_users_own_is_not_made(tmp_path, monkeypatch, name):
+    """Prefect's setting names another one."""
+    monkeypatch.setenv(name, "postgresql+asyncpg://somewhere/prefect")
+    databases.lay_database(tmp_path)
+    assert not (tmp_path / databases.NAME).exists()
+
+
+def test_a_cache_that_cannot_be_written_is_none(tmp_path, monkeypatch):
+    """The database is there all the same."""
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    databases.lay_database(tmp_path / "home")
+    assert list_tables(tmp_path / "home" / databases.NAME) == ["flow"]
