@@ -42,7 +42,7 @@ def lay_database(home: Path) -> None:
         except OSError:
             make_database(new.parent)
             _keep(new, kept)
-        os.replace(new, home / NAME)
+        new.replace(home / NAME)
 
 
 def find_kept() -> Path:
@@ -63,7 +63,7 @@ def _keep(new: Path, kept: Path) -> None:
     with suppress(OSError):
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as place:
-            os.replace(shutil.copyfile(new, Path(place, NAME)), kept)
+            shutil.copyfile(new, Path(place, NAME)).replace(kept)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Prefect's database for a new project: made once a version, copied afterwards, never half there."""
+"""Prefect's database for a new project: made once, copied afterwards, never half there."""
 
 import sqlite3
 import subprocess
