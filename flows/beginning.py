@@ -31,6 +31,12 @@ from flows.image_guessing import (
     guess_table,
     write_image_pipeline,
 )
+from flows.writing_guessing import (
+    WritingGuess,
+    guess_file,
+    guess_writing,
+    write_writing_pipeline,
+)
 
 _DVC_FILES = (POINTER, ".gitignore", ".dvcignore")
 
@@ -53,13 +59,13 @@ class Beginning:
 
 
 def begin_pipeline(root: Path, name: str, data: Path) -> dict[str, Any]:
-    """Make a pipeline file for a table or a folder of images, and version a copy of it.
+    """Make a pipeline file for a table, a text or a folder of images, and version a copy of it.
 
     Args:
         root: The project's folder.
         name: Name of the new pipeline and model.
-        data: A csv, tsv, jsonl or parquet table of texts or of image paths, or a folder that
-            holds a folder of images a label; anywhere.
+        data: A csv, tsv, jsonl or parquet table of texts, questions, prompts or image paths, a
+            json file of questions, a text file, or a folder of class folders; anywhere.
 
     Returns:
         What was made, as `tunesmith init --json` prints it.
@@ -104,9 +110,13 @@ def _look(name: str, data: Path) -> Beginning:
         source = data.expanduser().absolute()
         if source.is_dir():
             return _begin_with_images(name, source, guess_folder(source))
+        if (writing := guess_file(source)) is not None:
+            return _begin_with_writing(name, source, writing)
         table = read_table(source, "--data")
         if (image := find_image_column(table)) is not None:
             return _begin_with_images(name, source, guess_table(source, table, image))
+        if (writing := guess_writing(table)) is not None:
+            return _begin_with_writing(name, source, writing)
     except (OSError, RuntimeError) as error:  # RuntimeError: ~somebody who is not known here
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise wrong("--data", str(data), f"It cannot be read: {reason}.") from None
@@ -132,6 +142,19 @@ def _begin_with_images(name: str, source: Path, guess: ImageGuess) -> Beginning:
         sum(guess.counts.values()),
         _remark_images(guess) + _remark_rare(guess.counts),
         guess.copied,
+    )
+
+
+def _begin_with_writing(name: str, source: Path, guess: WritingGuess) -> Beginning:
+    file = f"train{source.suffix.lower()}"
+    return Beginning(
+        write_writing_pipeline(name, file, source.name, guess),
+        guess.columns,
+        (),
+        {},
+        guess.rows,
+        _remark_answers(guess),
+        {file: source},
     )
 
 
@@ -249,6 +272,13 @@ def _remark_images(guess: ImageGuess) -> list[str]:
     return said
 
 
+def _remark_answers(guess: WritingGuess) -> list[str]:
+    if not guess.unfound:
+        return []
+    said = f"{guess.unfound} of {guess.looked_at} questions looked at have no answer in their"
+    return [f"{said} context (validation will name them)"]
+
+
 def describe_beginning(result: dict[str, Any]) -> str:
     """What was made, what was guessed, and what comes next."""
     columns, labels = result["columns"], result["labels"]
@@ -258,7 +288,11 @@ def describe_beginning(result: dict[str, Any]) -> str:
     lines = [
         f"{result['pipeline']}: {result['file']} made; check its guesses",
         f"  {content:6} {columns[content]!r}, {result['rows']} rows",
-        f"  label  {columns['label']!r}, {len(labels)} labels: {shown}{more}",
+        *(
+            [f"  label  {columns['label']!r}, {len(labels)} labels: {shown}{more}"]
+            if labels
+            else []
+        ),
         f"  data   {result['data']}, version {result['data_version'].removesuffix('.dir')}",
         *(f"  note   {message}" for message in result["messages"]),
         f"  next   {result['next']}",

@@ -80,11 +80,14 @@ def compare(
 def init(
     name: Annotated[str, typer.Argument(help="Name of the new pipeline and model.")],
     data: Annotated[
-        Path, typer.Option("--data", help="csv, tsv, jsonl or parquet table, or class folders.")
+        Path,
+        typer.Option(
+            "--data", help="csv, tsv, jsonl, parquet, json or txt file, or class folders."
+        ),
     ],
     as_json: Json = False,
 ) -> None:
-    """Make a pipeline file for texts or images of your own, with guesses to check."""
+    """Make a pipeline file for data of your own, with guesses to check."""
     from flows.beginning import begin_pipeline, describe_beginning
 
     answer(as_json, lambda: begin_pipeline(here(), name, data), describe_beginning)

@@ -196,11 +196,11 @@ def guess_label(candidates: list[Column], columns: dict[str, Column]) -> Column:
     seen = {name.lower() for name in columns}
     look = "something else than text classification"
     if {"question", "context"} <= seen:
-        look = "question answering"
+        look = "question answering, but not with answers that stand in their contexts"
     elif any(one.numeric and one.rank(LABEL_NAMES) < len(LABEL_NAMES) for one in candidates):
         look = "regression: the numbers hardly repeat"
     remedy = (
-        f"That looks like {look}. Only text and image classification can be begun so: that needs a "
+        f"That looks like {look}. Classification needs a "
         f"column with few, repeated values (2 labels or more, {FEWEST_REPEATS:.0f} rows each)."
     )
     raise refuse(f"no label among the columns {_list(columns)}", remedy)

@@ -1,0 +1,174 @@
+"""From questions about contexts, or texts to go on from, to a first pipeline file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetuning import passages, squad
+from finetuning.answers import find_first, read_answers
+from finetuning.config import Columns
+from finetuning.passages import TEXT_FILE
+from finetuning.snapshots import RESERVED
+from flows.guessing import BASE, look_at, may_be_label, quote, refuse, show
+from tasks.data_state import DATA
+
+if TYPE_CHECKING:
+    import pandas
+
+QUESTION_FILE = ".json"
+QUESTIONS = {
+    "question": ("question", "query"),
+    "context": ("context", "passage", "paragraph", "document"),
+    "answers": ("answers", "answer"),
+}
+COMPLETIONS = {
+    "prompt": ("prompt", "instruction", "input"),
+    "completion": ("completion", "response", "output", "reply"),
+}
+WRITER = "distilbert/distilgpt2"
+LOOKED_AT = 500  # questions whose answer is looked for in its context
+FEWEST_FOUND = 0.5  # share of answers that stand in their contexts, before a table is taken for one
+
+
+@dataclass(frozen=True)
+class WritingGuess:
+    """What a file of questions or of texts seems to hold."""
+
+    problem: str
+    columns: Mapping[str, str]
+    rows: int
+    unanswered: int
+    """Questions of those looked at that have no answer."""
+    unfound: int
+    """Questions of those looked at whose answer does not stand in its context."""
+    looked_at: int
+
+
+def guess_file(source: Path) -> WritingGuess | None:
+    """Look at a file in SQuAD's shape, or a text file; None where it is neither by its ending.
+
+    Raises:
+        InputError: It cannot be read, or most answers do not stand in their contexts.
+    """
+    columns = Columns.model_validate({})
+    if source.suffix.lower() == TEXT_FILE:
+        rows = passages.read(source.parent, source.name, "--data", columns)[1]
+        return _guess_texts({"text": columns.text}, len(rows))
+    if source.suffix.lower() != QUESTION_FILE:
+        return None
+    import pandas
+
+    names, rows = squad.read(source.parent, source.name, "--data", columns)
+    guess = guess_writing(pandas.DataFrame(rows, columns=names, dtype=object))
+    if guess is None:
+        remedy = "Give questions about contexts, with answers that stand in them."
+        raise refuse(f"{source.name} with the columns {', '.join(map(show, names))}", remedy)
+    return guess
+
+
+def guess_writing(table: pandas.DataFrame) -> WritingGuess | None:
+    """Whether a table's columns and cells are those of questions, or of prompts and completions."""
+    asked = _name_columns(table, QUESTIONS)
+    if asked is not None:
+        guess = _look_at_answers(table, asked)
+        answered = guess.looked_at - guess.unanswered
+        if answered and guess.unfound <= (1 - FEWEST_FOUND) * answered:
+            return guess
+    told = _name_columns(table, COMPLETIONS)
+    # A reply out of a few is a label.
+    if told is None or may_be_label(look_at(table[told["completion"]], told["completion"])):
+        return None
+    return _guess_texts(told, len(table))
+
+
+def _name_columns(
+    table: pandas.DataFrame, known: Mapping[str, tuple[str, ...]]
+) -> dict[str, str] | None:
+    """Role -> column by the names that each role usually has; None unless all are there."""
+    there = {str(name).strip().lower(): str(name) for name in table.columns}
+    found = {
+        role: next((there[name] for name in names if name in there), None)
+        for role, names in known.items()
+    }
+    columns = {role: name for role, name in found.items() if name is not None}
+    return (
+        columns if len(columns) == len(known) and not set(RESERVED) & {*columns.values()} else None
+    )
+
+
+def _look_at_answers(table: pandas.DataFrame, columns: dict[str, str]) -> WritingGuess:
+    chosen = table.iloc[:: max(1, len(table) // LOOKED_AT)]
+    unanswered = unfound = 0
+    for cell, context in zip(chosen[columns["answers"]], chosen[columns["context"]], strict=True):
+        answers = read_answers(cell)
+        if answers is not None and not answers.texts:
+            unanswered += 1
+        elif answers is None or find_first(answers, context or "") is None:
+            unfound += 1
+    return WritingGuess("question-answering", columns, len(table), unanswered, unfound, len(chosen))
+
+
+def _guess_texts(columns: Mapping[str, str], rows: int) -> WritingGuess:
+    return WritingGuess("causal-lm", columns, rows, 0, 0, 0)
+
+
+def write_writing_pipeline(name: str, file: str, source: str, guess: WritingGuess) -> str:
+    """The pipeline file's text: every guess with its reason, to be checked."""
+    asked = guess.problem == "question-answering"
+    named = ", ".join(f"{role}: {quote(column)}" for role, column in guess.columns.items())
+    of = "questions" if asked else "passages" if "text" in guess.columns else "prompts"
+    lines = [
+        f"# Made by `tunesmith init` from {show(source)}, {guess.rows} {of}.",
+        '# Lines with "check" are guesses.',
+        f"name: {quote(name)}",
+        f"problem: {guess.problem}",
+        "data:",
+        f"  path: {DATA}/{quote(name)}",
+        f"  train: {file}  # validation and test are split off it; what is asked or told alike "
+        "stays together",
+        f"  columns: {{{named}}}  # check",
+        *(_suggest_questions(guess) if asked else _suggest_texts()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _suggest_questions(guess: WritingGuess) -> list[str]:
+    epochs = 2 if guess.rows <= 20_000 else 1
+    share = guess.unanswered / guess.looked_at
+    return [
+        "model:",
+        f"  base: {BASE}  # small, quick on a CPU, and made for English",
+        "strategy:",
+        "  kind: full  # the head is new, and needs the whole model to learn with it",
+        "training:",
+        f"  epochs: {epochs}  # a rule of thumb: 2 up to 20000 questions, else 1",
+        "  batch_size: 8",
+        "  learning_rate: 2.0e-4  # a rule of thumb for this small model; 3e-5 for BERT's size",
+        "  max_length: 384  # longer contexts are cut in windows that overlap by stride",
+        "  stride: 128",
+        "gate:",
+        f"  metric: f1  # {share:.0%} of the questions looked at have no answer",
+        "  minimum: 0.2  # check: the report says what the nearest sentence scores. Raise it.",
+    ]
+
+
+def _suggest_texts() -> list[str]:
+    return [
+        "model:",
+        f"  base: {WRITER}  # 82 million parameters, made for English; slow without a GPU",
+        "strategy:",
+        "  kind: full",
+        "training:",
+        "  epochs: 1  # more for a small set, while validation gets better",
+        "  batch_size: 8",
+        "  learning_rate: 5.0e-5  # a rule of thumb for models of this size",
+        "  max_length: 256",
+        "  stride: 128",
+        "gate:",
+        "  metric: perplexity",
+        "  margin: 0.2  # of perplexity: a loss of this size would not matter",
+        "  minimum: 100  # check: a ceiling, for less is better. Lower it after the first run.",
+    ]
