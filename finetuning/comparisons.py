@@ -9,12 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finetuning.evaluation import compute_macro_f1, confuse
-from finetuning.statistics import bootstrap
+from finetuning.measures import find_measure, list_labels
+from finetuning.roles import SHARES
+from finetuning.statistics import bootstrap_sums
+
+if TYPE_CHECKING:
+    import pandas
 
 ALPHA = 0.05
 SCRATCH = "scratch"
@@ -97,13 +101,6 @@ class Crossing:
         return asdict(self)
 
 
-def measure(metric: str, labels: np.ndarray, predictions: np.ndarray, classes: int) -> float:
-    """Accuracy or macro F1: (rows,), (rows,)."""
-    if metric == "macro_f1":
-        return compute_macro_f1(confuse(labels, predictions, classes))
-    return float((labels == predictions).mean())
-
-
 def summarise(trials: Sequence[Trial]) -> tuple[Cell, ...]:
     """Mean and spread of every strategy at every size, in the order of the trials."""
     cells = []
@@ -133,12 +130,10 @@ def _deviate(values: np.ndarray) -> float | None:
 
 def choose(
     trials: Sequence[Trial],
-    predictions: Mapping[tuple[str, int], np.ndarray],
-    labels: np.ndarray,
+    tables: Mapping[tuple[str, int], pandas.DataFrame],
     metric: str,
-    classes: int,
 ) -> Choice:
-    """The strategy with the highest mean on validation at the largest size; ties to the faster.
+    """The strategy with the best mean on validation at the largest size; ties to the faster.
 
     It counts as sure only where the paired bootstrap over the validation rows excludes zero, at a
     level divided by the number of the other strategies (Bonferroni), where it leads with every seed
@@ -146,36 +141,40 @@ def choose(
 
     Args:
         trials: All trials.
-        predictions: Class numbers of the validation rows, (rows,), by strategy and seed, at the
-            largest size.
-        labels: The validation rows' true class numbers, (rows,).
-        metric: accuracy or macro_f1.
-        classes: Number of classes.
+        tables: Prediction tables of the same validation rows, by strategy and seed, at the largest
+            size.
+        metric: A metric of the problem.
     """
+    measure = find_measure(metric)
+    sign = -1 if measure.lower_is_better else 1
     size = max(trial.size for trial in trials)
     cells = [cell for cell in summarise(trials) if cell.size == size]
-    first, *others = sorted(cells, key=lambda cell: (-cell.mean, cell.seconds))
+    first, *others = sorted(cells, key=lambda cell: (-sign * cell.mean, cell.seconds))
     if not others:
         return Choice(first.strategy, size, None, 0.0, None, (0.0, 0.0), False)
     second = others[0].strategy
-    seeds = sorted(seed for strategy, seed in predictions if strategy == first.strategy)
+    seeds = sorted(seed for strategy, seed in tables if strategy == first.strategy)
+    labels = list_labels(*tables.values())
+    parts = [
+        measure.split(tables[strategy, seed], labels)
+        for strategy in (first.strategy, second)
+        for seed in seeds
+    ]
 
-    def lead(chosen: np.ndarray) -> np.ndarray:
-        return np.array(
-            [
-                measure(metric, labels[chosen], predictions[first.strategy, seed][chosen], classes)
-                - measure(metric, labels[chosen], predictions[second, seed][chosen], classes)
-                for seed in seeds
-            ]
-        )
+    def lead(sums: np.ndarray, rows: float) -> np.ndarray:
+        """(draws, parts of all tables) -> (draws, seeds)."""
+        scores = [measure.join(own, rows) for own in np.split(sums, len(parts), axis=1)]
+        return sign * np.stack([scores[n] - scores[n + len(seeds)] for n in range(len(seeds))], 1)
 
-    own = lead(np.arange(len(labels)))
-    low, high, _ = bootstrap(
-        lambda chosen: float(lead(chosen).mean()), len(labels), ALPHA / len(others)
-    )
-    sure = bool(low > 0 and len(seeds) > 1 and (own > 0).all())
-    spread = _deviate(own)
-    return Choice(first.strategy, size, second, float(own.mean()), spread, (low, high), sure)
+    values, level = np.concatenate(parts, axis=1), ALPHA / len(others) / 2
+    own = lead(values.sum(axis=0, keepdims=True), len(values))[0]
+    found = bootstrap_sums(values, lambda sums, rows: lead(sums, rows).mean(axis=1), level)
+    interval = found.summarise(level)
+    sure = bool(interval.low > 0 and len(seeds) > 1 and (own > 0).all())
+    return Choice(
+        first.strategy, size, second, float(own.mean()), _deviate(own),
+        (interval.low, interval.high), sure,
+    )  # fmt: skip
 
 
 def fit_law(sizes: Sequence[int], errors: Sequence[float]) -> Law:
@@ -189,7 +188,7 @@ def fit_law(sizes: Sequence[int], errors: Sequence[float]) -> Law:
     return Law(float(np.exp(intercept)), float(-slope))
 
 
-def find_crossing(cells: Sequence[Cell], rows: int) -> Crossing:
+def find_crossing(cells: Sequence[Cell], rows: int, metric: str) -> Crossing:
     """From which size training from scratch would be as good as the best of the others.
 
     Where the curves have not crossed, both are extended by power laws, and no further than HORIZON
@@ -198,16 +197,19 @@ def find_crossing(cells: Sequence[Cell], rows: int) -> Crossing:
     Args:
         cells: What `summarise` gives.
         rows: Number of validation rows: an error below half a row cannot be seen.
+        metric: What the cells are scored by.
     """
     scratch = {cell.size: cell.mean for cell in cells if cell.strategy == SCRATCH}
     others = [cell for cell in cells if cell.strategy != SCRATCH]
     if not scratch or not others:
         said = "Whether training from scratch would pay cannot be said: scratch and another "
         return Crossing(None, False, f"{said}strategy were not both compared.")
+    scratch = {size: find_error(metric, scratch[size], rows) for size in sorted(scratch)}
     best = {
-        size: max(cell.mean for cell in others if cell.size == size) for size in sorted(scratch)
+        size: min(find_error(metric, cell.mean, rows) for cell in others if cell.size == size)
+        for size in scratch
     }
-    ahead = [size for size in best if all(scratch[s] >= best[s] for s in best if s >= size)]
+    ahead = [size for size in best if all(scratch[s] <= best[s] for s in best if s >= size)]
     if ahead:
         said = f"From {ahead[0]:,} rows on, training from scratch was no worse."
         return Crossing(float(ahead[0]), False, said)
@@ -218,12 +220,21 @@ def find_crossing(cells: Sequence[Cell], rows: int) -> Crossing:
             f"cannot be said from fewer than {FEWEST_SIZES} sizes."
         )
         return Crossing(None, False, said)
-    floor = 0.5 / rows
-    laws = [
-        fit_law(list(best), [max(1 - curve[size], floor) for size in best])
-        for curve in (scratch, best)
-    ]
+    laws = [fit_law(list(best), list(curve.values())) for curve in (scratch, best)]
     return _extend(laws[0], laws[1], largest)
+
+
+def find_error(metric: str, score: float, rows: int) -> float:
+    """What falls by a power law as rows are added, of a mean score on so many validation rows.
+
+    What is missing to 1 of a share, the share itself where less is better, and of a perplexity its
+    logarithm, the loss in nats (Kaplan et al. 2020, arXiv 2001.08361, section 1.2).
+    """
+    if metric not in SHARES:
+        error = math.log(score)
+    else:
+        error = score if find_measure(metric).lower_is_better else 1 - score
+    return max(error, 0.5 / rows)
 
 
 def _extend(scratch: Law, best: Law, largest: int) -> Crossing:

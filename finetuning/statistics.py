@@ -93,29 +93,6 @@ def _spread(one: float, other: float, phi: float) -> float:
     return math.sqrt(max(0.0, one * one - 2 * phi * one * other + other * other))
 
 
-def bootstrap(
-    statistic: Callable[[np.ndarray], float], rows: int, alpha: float = 0.05
-) -> tuple[float, float, float]:
-    """Percentile bootstrap over rows, with a fixed seed (Efron and Tibshirani 1993, chapter 13).
-
-    Args:
-        statistic: From the indices of a resample, (rows,), to a number; for a comparison, the
-            difference of two models on those same rows.
-        rows: Number of rows.
-        alpha: One minus the interval's confidence.
-
-    Returns:
-        Lower bound, upper bound, and the two-sided p-value of 'the number is 0'.
-    """
-    generator = np.random.default_rng(SEED)
-    drawn = np.array([statistic(generator.integers(0, rows, rows)) for _ in range(RESAMPLES)])
-    low, high = np.quantile(drawn, [alpha / 2, 1 - alpha / 2])
-    # One is added to each count: a p-value of 0 cannot be known from finitely many draws.
-    below = ((drawn <= 0).sum() + 1) / (RESAMPLES + 1)
-    above = ((drawn >= 0).sum() + 1) / (RESAMPLES + 1)
-    return float(low), float(high), float(min(1.0, 2 * min(below, above)))
-
-
 @dataclass(frozen=True)
 class Resampled:
     """A number, such as a difference of two models, and what it was on resampled rows, (draws,)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -16,9 +17,11 @@ from finetuning.errors import TunesmithError
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    import pandas
+
     from finetuning.config import Pipeline
 
-PREDICTIONS = "validation.npy"
+PREDICTIONS = "validation.parquet"
 
 
 def order_nested(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -38,48 +41,58 @@ def order_nested(labels: np.ndarray, seed: int) -> np.ndarray:
 def carry_out(
     base: Path,
     encoded: Path,
-    classes: int,
+    labels: tuple[str, ...],
     longest: int,
     pipeline: Pipeline,
-    size: int,
+    part: tuple[int, int],
+    checked: pandas.DataFrame,
     folder: Path,
 ) -> dict[str, Any]:
-    """Train on a part of the training rows, and keep what the validation rows were taken for.
+    """Train on a part of the training rows, and keep what was answered to the validation rows.
 
     Meant for a process of its own: the peak memory is the whole process's.
 
     Args:
         base: The base model's files.
         encoded: The encode stage's files; the test split's is not opened.
-        classes: Number of labels.
+        labels: The labels; none where the problem has no classes.
         longest: The longest row in tokens.
-        pipeline: Its problem, model, strategy and training are read; its seed draws the rows too.
-        size: Number of training rows; all of them stay in their order, as in a run.
-        folder: Where the predictions go.
+        pipeline: Its problem, data, model, strategy and training are read; its seed draws the rows
+            too.
+        part: Number of training rows to take, and of all; all of them stay in their order, as in a
+            run. Where encoded rows are windows or blocks, the same share of those is taken.
+        checked: The table's validation rows, in the order in which they were encoded.
+        folder: Where the prediction table goes.
 
     Returns:
         trained (parameters), seconds (model, training and its validation), memory (bytes), history.
     """
-    from finetuning.adaptation import adapt
-    from finetuning.devices import choose_device
-    from finetuning.probing import compute_logits
+    from finetuning.adaptation import adapt, save_adapted
     from finetuning.problem import find_problem
 
-    encoding = find_problem(pipeline.problem).encoding
+    problem, columns = find_problem(pipeline.problem), pipeline.data.columns
+    encoding = problem.encoding
     rows, validation = (
         encoding.load_rows(encoded / f"{split}.safetensors") for split in ("train", "validation")
     )
-    if size < len(rows):
-        rows = rows.take(np.sort(order_nested(rows.labels, pipeline.training.seed)[:size]))
+    size, total = part
+    if size < total:
+        taken = max(1, len(rows) * size // total)
+        rows = rows.take(np.sort(order_nested(rows.labels, pipeline.training.seed)[:taken]))
     started = time.monotonic()
-    adapted = adapt(base, classes, pipeline, rows, validation, longest, folder)
-    seconds = time.monotonic() - started
-    logits = compute_logits(adapted.model, validation, choose_device("fp32"))
-    np.save(folder / PREDICTIONS, logits.argmax(dim=1).numpy(), allow_pickle=False)
+    adapted = adapt(base, len(labels), pipeline, rows, validation, longest, folder)
+    seconds, memory = time.monotonic() - started, measure_peak()
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        # As it would be registered, which is what answers.
+        save_adapted(adapted, Path(place), labels, pipeline, pipeline.model.base)
+        model, description = problem.modelling.load(Path(place))
+    examined = problem.scoring.examine(model, description, validation, checked, columns)
+    table = problem.scoring.mark(examined.answers.set_axis(checked.index), checked, columns)
+    table.to_parquet(folder / PREDICTIONS, index=False)
     return {
         "trained": adapted.trained,
         "seconds": seconds,
-        "memory": measure_peak(),
+        "memory": memory,
         "history": [epoch.to_json() for epoch in adapted.result.history],
     }
 

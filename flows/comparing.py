@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from finetuning.errors import InputError, wrong
+from finetuning.measures import find_measure
 from finetuning.pipelines import find_pipeline, load_pipeline
-from finetuning.problem import find_problem
 from finetuning.variants import check_sizes, check_strategies, vary
 from flows.environment import prepare_environment
 from flows.preparation import check_tables, need_work
@@ -43,9 +43,6 @@ def compare_strategies(
     if faults := check_strategies(kinds) + check_sizes(counts):
         raise InputError(faults)
     pipeline = load_pipeline(find_pipeline(root, name), overrides)
-    if not find_problem(pipeline.problem).has_classes:
-        remedy = "Strategies are compared on classified rows only; run each with --set instead."
-        raise wrong("problem", pipeline.problem, remedy)
     variants = vary(pipeline, kinds, seeds)
     work = need_work(root, name, overrides)
     if not work.base.has_weights and any(one.strategy.reads_weights for one in variants):
@@ -75,11 +72,13 @@ def describe_comparison(result: dict[str, Any]) -> str:
             f"  {cell['strategy']:<16}{cell['size']:>8}{cell['mean']:>8.3f}{spread:>8}"
             f"{cell['trained']:>13,}{cell['seconds']:>9.1f}{cell['memory'] / 2**20:>6,.0f} MiB"
         )
-    best = max(result["baselines"], key=lambda baseline: baseline["scores"]["accuracy"])
+    name = result["metrics"][0]
+    sign = 1 if find_measure(name).lower_is_better else -1
+    best = min(result["baselines"], key=lambda baseline: sign * baseline["scores"][name])
     lines.append(
-        f"  on the test rows, {result['choice']['strategy']} trained on all rows: accuracy "
-        f"{result['test']['test/accuracy']:.4f}; {best['description']} "
-        f"{best['scores']['accuracy']:.4f}"
+        f"  on the test rows, {result['choice']['strategy']} trained on all rows: "
+        f"{name.replace('_', ' ')} {result['test'][f'test/{name}']:.4f}; {best['description']} "
+        f"{best['scores'][name]:.4f}"
     )
     lines.append(f"  page: {result['page']}")
     lines.append(f"  took {result['seconds']:.1f} s")

@@ -12,18 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import pandas
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from finetuning.comparison_page import render_comparison
-from finetuning.comparisons import Trial, choose, describe_choice, find_crossing, measure, summarise
+from finetuning.comparisons import Trial, choose, describe_choice, find_crossing, summarise
 from finetuning.digests import digest_value, write_atomically
 from finetuning.errors import TunesmithError
 from finetuning.lineage import find_asker
-from finetuning.problem import find_problem
+from finetuning.measures import find_measure
+from finetuning.roles import METRICS
 from finetuning.trials import PREDICTIONS, report
-from tasks.evaluation import EVALUATION
+from tasks.evaluation import EVALUATION, read_split
 from tasks.planning import Work, describe_trial
 from tasks.registry import TAG, connect, find_experiment
 from tasks.stages import fetch, stage
@@ -69,7 +70,7 @@ def try_strategy(work: Work, contender: Contender) -> Tried:
     status = "ran" if entry is None else "cached"
     if entry is None:
         entry = work.store.keep("trial", key, partial(_isolate, work, contender), components)
-    tried = Tried(_read_trial(work, contender, entry), key, status)
+    tried = Tried(_read_trial(contender, entry), key, status)
     get_run_logger().info("%s: %s, %.4f", contender.name, status, tried.trial.score)
     return tried
 
@@ -84,10 +85,11 @@ def _isolate(work: Work, contender: Contender, folder: Path) -> dict[str, Any]:
     if "forkserver" in methods:
         context.set_forkserver_preload(PRELOADED)
     encoded = fetch(work, "encode")
-    classes, longest = len(encoded.facts["labels"]), encoded.facts["longest"]
+    facts = encoded.facts
     inputs = (
-        work.base.folder, encoded.folder, classes, longest, contender.pipeline, contender.size,
-        folder,
+        work.base.folder, encoded.folder, tuple(facts["labels"]), facts["longest"],
+        contender.pipeline, (contender.size, facts["rows"]["train"]),
+        read_split(work, "validation"), folder,
     )  # fmt: skip
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=report, args=(sender, *inputs), daemon=True)
@@ -109,51 +111,43 @@ def _isolate(work: Work, contender: Contender, folder: Path) -> dict[str, Any]:
     return dict(answer)
 
 
-def _read_trial(work: Work, contender: Contender, entry: Entry) -> Trial:
-    labels, classes = read_validation(work)
-    predictions = np.load(entry.folder / PREDICTIONS, allow_pickle=False)
-    score = measure(work.pipeline.gate.metric, labels, predictions, classes)
+def _read_trial(contender: Contender, entry: Entry) -> Trial:
+    table = pandas.read_parquet(entry.folder / PREDICTIONS)
+    score = find_measure(contender.pipeline.gate.metric).compute(table)
     facts = entry.facts
     strategy, seed = contender.pipeline.strategy.kind, contender.pipeline.training.seed
     figures = (facts["trained"], facts["seconds"], facts["memory"])
     return Trial(strategy, contender.size, seed, score, *figures)
 
 
-def read_validation(work: Work) -> tuple[np.ndarray, int]:
-    """The validation rows' class numbers, (rows,), and the number of classes."""
-    encoded, encoding = fetch(work, "encode"), find_problem(work.pipeline.problem).encoding
-    rows = encoding.load_rows(encoded.folder / "validation.safetensors")
-    return rows.labels, len(encoded.facts["labels"])
-
-
 @stage("judge trials")
 def judge_trials(work: Work, tried: Sequence[Tried]) -> dict[str, Any]:
     """Which strategy the data deserves, from which size scratch would pay, and how sure that is."""
-    labels, classes = read_validation(work)
     trials = [one.trial for one in tried]
     largest = max(trial.size for trial in trials)
-    predictions = {
-        (one.trial.strategy, one.trial.seed): np.load(
-            work.store.root / "trial" / one.key / PREDICTIONS, allow_pickle=False
+    tables = {
+        (one.trial.strategy, one.trial.seed): pandas.read_parquet(
+            work.store.root / "trial" / one.key / PREDICTIONS
         )
         for one in tried
         if one.trial.size == largest
     }
     metric, training = work.pipeline.gate.metric, work.pipeline.training
-    choice = choose(trials, predictions, labels, metric, classes)
-    cells = summarise(trials)
+    choice, cells = choose(trials, tables, metric), summarise(trials)
+    rows = fetch(work, "encode").facts["rows"]["validation"]
     return {
         "pipeline": work.pipeline.name,
         "data_version": work.data.version,
         "base_model": work.base.name,
         "metric": metric,
+        "metrics": list(METRICS[work.pipeline.problem]),
         "sentence": describe_choice(choice, cells, metric),
         "choice": choice.to_json(),
-        "scratch": find_crossing(cells, len(labels)).to_json(),
+        "scratch": find_crossing(cells, rows, metric).to_json(),
         "cells": [cell.to_json() for cell in cells],
         "trials": [asdict(one.trial) | {"status": one.status} for one in tried],
         "seeds": sorted({trial.seed for trial in trials}),
-        "validation_rows": len(labels),
+        "validation_rows": rows,
         "epochs": training.epochs,
         "batch_size": training.batch_size,
         "learning_rate": training.learning_rate,

@@ -106,3 +106,19 @@ def test_rerun_is_unchanged(project, first):
     """Nothing changed: the same version answers."""
     again = run_json(project, "run", "tales")
     assert (again["status"], again["model_version"]) == ("unchanged", first["model_version"])
+
+
+def test_strategies_are_compared_by_perplexity(project, first):
+    """The lowest is chosen; trained parameters and a part of the passages are the trial's own."""
+    words = ("compare", "tales", "--strategies", "full,lora", "--sizes", "20,all", "--seeds", "1")
+    compared = run_json(project, *words, "--set", "training.epochs=1")
+    assert compared["metrics"] == ["perplexity", "word_perplexity"]
+    largest = max(one["size"] for one in compared["cells"])
+    means = {one["strategy"]: one["mean"] for one in compared["cells"] if one["size"] == largest}
+    assert compared["choice"]["strategy"] == min(means, key=means.get)
+    assert compared["choice"]["difference"] == pytest.approx(abs(means["full"] - means["lora"]))
+    assert compared["test"]["test/perplexity"] > 1
+    trained = {one["strategy"]: one["trained"] for one in compared["cells"]}
+    assert trained["lora"] < trained["full"]
+    few = next(one["mean"] for one in compared["cells"] if one["size"] == 20)
+    assert few > means["full"]

@@ -81,6 +81,17 @@ def test_run_registers_a_model_that_answers(first):
 
 
 @pytest.mark.slow
+def test_strategies_are_compared_by_f1(project, first):
+    """Answers are found from windows to texts, as a registered model finds them."""
+    words = ("compare", "asked", "--strategies", "full,head", "--seeds", "1")
+    compared = run_json(project, *words)
+    means = {one["strategy"]: one["mean"] for one in compared["cells"]}
+    assert (compared["metric"], compared["choice"]["strategy"]) == ("f1", "full")
+    assert means["full"] > 0.8 > means["head"]
+    assert compared["test"]["test/f1"] == pytest.approx(first["metrics"]["test/f1"])
+
+
+@pytest.mark.slow
 def test_registered_model_answers_in_a_fresh_process(project, first, tmp_path):
     """Loaded by its URI outside the project: the logged answers, and silence where nothing is."""
     probe = f"""

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas
 import pytest
 
 from finetuning.comparisons import (
@@ -10,8 +11,8 @@ from finetuning.comparisons import (
     choose,
     describe_choice,
     find_crossing,
+    find_error,
     fit_law,
-    measure,
     summarise,
 )
 
@@ -25,8 +26,9 @@ def make(strategy, size, scores, seconds=10.0):
 
 
 def predict(right, rows=1000):
-    """Predictions of rows that are all of class 1: the first ones right."""
-    return (np.arange(rows) < right).astype(np.int64)
+    """Predictions of rows that are all labelled 1: the first ones right."""
+    predictions = np.where(np.arange(rows) < right, "1", "0")
+    return pandas.DataFrame({"label": "1", "prediction": predictions}, dtype=object)
 
 
 def test_summary_by_hand():
@@ -44,7 +46,7 @@ def test_a_clear_lead_is_sure():
     )
     rows = {("full", seed): predict(800) for seed in (0, 1)}
     rows |= {("head", seed): predict(700) for seed in (0, 1)}
-    choice = choose(trials, rows, np.ones(1000, np.int64), "accuracy", 2)
+    choice = choose(trials, rows, "accuracy")
     assert (choice.strategy, choice.runner_up, choice.size) == ("full", "head", 50)
     assert choice.difference == pytest.approx(0.1)
     assert 0.07 < choice.interval[0] < 0.1 < choice.interval[1] < 0.13
@@ -70,7 +72,7 @@ def test_an_unclear_lead_is_not(case):
     ]
     rows = {("full", seed): predict(right) for seed, right in enumerate(hits[0])}
     rows |= {("head", seed): predict(right) for seed, right in enumerate(hits[1])}
-    choice = choose(trials, rows, np.ones(1000, np.int64), "accuracy", 2)
+    choice = choose(trials, rows, "accuracy")
     assert choice.strategy == "full"
     assert not choice.sure
     said = describe_choice(choice, summarise(trials), "accuracy")
@@ -82,23 +84,54 @@ def test_ties_go_to_the_faster():
     """Equal means: the cheaper strategy is chosen."""
     trials = make("full", 5, [0.5, 0.5], 9.0) + make("head", 5, [0.5, 0.5], 1.0)
     rows = {(kind, seed): predict(500) for kind in ("full", "head") for seed in (0, 1)}
-    choice = choose(trials, rows, np.ones(1000, np.int64), "accuracy", 2)
+    choice = choose(trials, rows, "accuracy")
     assert (choice.strategy, choice.sure) == ("head", False)
 
 
 def test_a_strategy_alone():
     """Nothing to compare with is said, and is never sure."""
     trials = make("full", 5, [0.5, 0.6])
-    choice = choose(trials, {}, np.ones(3, np.int64), "accuracy", 2)
+    choice = choose(trials, {}, "accuracy")
     assert (choice.runner_up, choice.sure) == (None, False)
     assert "nothing else was compared" in describe_choice(choice, summarise(trials), "accuracy")
 
 
-def test_measures_by_hand():
-    """Three of four right; macro F1 is the mean of 2/3 and 4/5."""
-    labels, predictions = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
-    assert measure("accuracy", labels, predictions, 2) == 0.75
-    assert measure("macro_f1", labels, predictions, 2) == pytest.approx((2 / 3 + 4 / 5) / 2)
+def lose(nats, rows=200):
+    """A prediction table of texts of ten tokens each, with a loss that differs a little by row."""
+    return pandas.DataFrame({"loss": nats + 0.01 * (np.arange(rows) % 3), "tokens": 10})
+
+
+def test_the_lowest_perplexity_is_chosen():
+    """Less is better: the lead is positive, e^2.01 minus e^1.01, for the mean of 0, 1, 2 is 1."""
+    tables = {("full", seed): lose(1.0) for seed in (0, 1)}
+    tables |= {("lora", seed): lose(2.0) for seed in (0, 1)}
+    scores = {"full": np.exp(1.01), "lora": np.exp(2.01)}
+    trials = [one for kind in scores for one in make(kind, 50, [scores[kind]] * 2)]
+    choice = choose(trials, tables, "perplexity")
+    assert (choice.strategy, choice.runner_up, choice.sure) == ("full", "lora", True)
+    assert choice.difference == pytest.approx(np.exp(2.01) - np.exp(1.01), abs=0.01)
+    assert choice.interval[0] < choice.difference < choice.interval[1]
+
+
+def test_macro_f1_is_resampled_with_every_seed():
+    """All tables have the same rows; the interval of the mean lead holds the mean lead."""
+    tables = {("full", seed): predict(800 + 10 * seed) for seed in (0, 1)}
+    tables |= {("head", seed): predict(700) for seed in (0, 1)}
+    trials = make("full", 50, [0.44, 0.45]) + make("head", 50, [0.41, 0.41])
+    choice = choose(trials, tables, "macro_f1")
+    # All labels are 1, so macro F1 is half of 2 right / (rows + right): 0 is predicted, never true.
+    hits = np.array([800, 810, 700])
+    scores = hits / (1000 + hits)
+    assert choice.difference == pytest.approx(scores[:2].mean() - scores[2])
+    assert choice.interval[0] < choice.difference < choice.interval[1]
+
+
+def test_errors_by_hand():
+    """What is missing to 1, the share itself where less is better, nats of a perplexity."""
+    assert find_error("accuracy", 0.9, 1000) == pytest.approx(0.1)
+    assert find_error("accuracy", 1.0, 1000) == 0.0005
+    assert find_error("expected_calibration_error", 0.02, 1000) == 0.02
+    assert find_error("perplexity", np.exp(3.0), 1000) == pytest.approx(3.0)
 
 
 def test_power_law_is_found_again():
@@ -122,29 +155,29 @@ def curves(scratch, other, sizes=(100, 400, 1600)):
 
 def test_crossing_where_the_laws_meet():
     """4 n^-0.5 and n^-0.3 meet where n^0.2 = 4... at 1024 rows; with 5 in place of 4 at 3125."""
-    crossing = find_crossing(curves(lambda n: 5 * n**-0.5, lambda n: n**-0.3), 10_000)
+    crossing = find_crossing(curves(lambda n: 5 * n**-0.5, lambda n: n**-0.3), 10_000, "accuracy")
     assert crossing.rows == pytest.approx(3125)
     assert "about 3,125 rows" in crossing.sentence
-    measured = find_crossing(curves(lambda n: 4 * n**-0.5, lambda n: n**-0.3), 10_000)
+    measured = find_crossing(curves(lambda n: 4 * n**-0.5, lambda n: n**-0.3), 10_000, "accuracy")
     assert measured.rows == 1600
     assert "From 1,600 rows on" in measured.sentence
 
 
 def test_crossing_out_of_reach():
     """n^0.2 = 10 is at 100,000 rows, more than ten times 1,600; parallel curves never meet."""
-    far = find_crossing(curves(lambda n: 10 * n**-0.5, lambda n: n**-0.3), 10_000)
+    far = find_crossing(curves(lambda n: 10 * n**-0.5, lambda n: n**-0.3), 10_000, "accuracy")
     assert (far.rows, far.beyond) == (None, True)
     assert "not be worth it within 10 times the 1,600 rows" in far.sentence
-    never = find_crossing(curves(lambda n: n**-0.1, lambda n: 0.9 * n**-0.3), 10_000)
+    never = find_crossing(curves(lambda n: n**-0.1, lambda n: 0.9 * n**-0.3), 10_000, "accuracy")
     assert (never.rows, never.beyond) == (None, False)
     assert "At no size" in never.sentence
 
 
 def test_crossing_needs_sizes_and_scratch():
     """Two sizes, or no scratch, cannot tell; both say so."""
-    few = find_crossing(curves(lambda n: n**-0.1, lambda n: n**-0.3, (100, 400)), 1000)
+    few = find_crossing(curves(lambda n: n**-0.1, lambda n: n**-0.3, (100, 400)), 1000, "accuracy")
     assert "fewer than 3 sizes" in few.sentence
     cells = [replace(cell, strategy="head") for cell in summarise(make("full", 5, [0.5]))]
-    assert "cannot be said" in find_crossing(cells, 1000).sentence
-    perfect = find_crossing(curves(lambda n: n**-0.1, lambda n: 0 * n), 1000)
+    assert "cannot be said" in find_crossing(cells, 1000, "accuracy").sentence
+    perfect = find_crossing(curves(lambda n: n**-0.1, lambda n: 0 * n), 1000, "accuracy")
     assert perfect.rows is None

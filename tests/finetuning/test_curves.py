@@ -46,7 +46,8 @@ def test_page():
     """The sentence, every cell and the test scores stand on a page that asks for nothing else."""
     result = {
         "pipeline": "toy <b>", "data_version": "abc", "base_model": "mini", "created": "now",
-        "metric": "macro_f1", "sentence": "take full & go", "scratch": {"sentence": "never"},
+        "metric": "macro_f1", "metrics": ["accuracy", "macro_f1"],
+        "sentence": "take full & go", "scratch": {"sentence": "never"},
         "choice": {"strategy": "full", "sure": True}, "cells": [vars(one) for one in CELLS],
         "seeds": [0, 1, 2], "validation_rows": 1234, "epochs": 3, "batch_size": 32,
         "learning_rate": 5e-5, "test": {"test/accuracy": 0.91234, "test/macro_f1": 0.9},

@@ -9,8 +9,8 @@ from scipy.stats import binom, binomtest, norm
 from finetuning.statistics import (
     RESAMPLES,
     adjust_holm,
-    bootstrap,
     bootstrap_paired,
+    bootstrap_sums,
     compare_accuracy,
     mcnemar,
     wilson,
@@ -151,52 +151,44 @@ def test_compare_alpha():
     assert (wide.low, wide.high) == pytest.approx(newcombe(90, 20, 8, 12, 0.01))
 
 
+def mean(sums, rows):
+    """The mean, as a function of sums over rows."""
+    return sums[:, 0] / rows
+
+
+def resample(values, level=0.025):
+    """The bootstrap of a mean."""
+    return bootstrap_sums(values[:, None], mean).summarise(level)
+
+
 def test_bootstrap_of_a_mean():
     """The interval of a mean agrees with the normal one, and the p-value says it is not 0."""
     values = np.random.default_rng(0).normal(0.3, 1.0, 400)
-    low, high, p_value = bootstrap(lambda rows: float(values[rows].mean()), len(values))
+    found = resample(values)
     half = 1.96 * values.std() / 20
-    assert low == pytest.approx(values.mean() - half, abs=0.15 * half)
-    assert high == pytest.approx(values.mean() + half, abs=0.15 * half)
-    assert p_value == pytest.approx(2 / (RESAMPLES + 1))
-
-
-def test_bootstrap_is_deterministic():
-    """The same rows give the same interval, bit by bit."""
-    values = np.random.default_rng(0).normal(size=60)
-    first = bootstrap(lambda rows: float(np.median(values[rows])), 60)
-    assert first == bootstrap(lambda rows: float(np.median(values[rows])), 60)
+    assert found.low == pytest.approx(values.mean() - half, abs=0.15 * half)
+    assert found.high == pytest.approx(values.mean() + half, abs=0.15 * half)
+    assert found.p_value == pytest.approx(2 / (RESAMPLES + 1))
 
 
 def test_bootstrap_covers():
     """Of intervals of 100 samples, about 95 in 100 hold the true mean."""
     generator = np.random.default_rng(5)
-    held = 0
-    for _ in range(100):
-        values = generator.exponential(1.0, 80)
-        low, high, _ = bootstrap(lambda rows, own=values: float(own[rows].mean()), 80)
-        held += low <= 1.0 <= high
-    assert 87 <= held <= 100
+    found = [resample(generator.exponential(1.0, 80)) for _ in range(100)]
+    assert 87 <= sum(one.low <= 1.0 <= one.high for one in found) <= 100
 
 
 def test_bootstrap_p_value():
-    """No difference at all is p = 1, a symmetric one is large, and none is below 0 or above 1."""
-    assert bootstrap(lambda rows: 0.0, 10)[2] == 1.0  # noqa: ARG005
-    values = np.array([-1.0, 1.0] * 50)
-    assert bootstrap(lambda rows: float(values[rows].mean()), 100)[2] > 0.8
+    """No difference at all is p = 1, a symmetric one is large."""
+    assert resample(np.zeros(10)).p_value == 1.0
+    assert resample(np.array([-1.0, 1.0] * 50)).p_value > 0.8
 
 
-def test_bootstrap_alpha():
+def test_bootstrap_level():
     """More confidence is a wider interval."""
     values = np.random.default_rng(0).normal(size=60)
-    wide = bootstrap(lambda rows: float(values[rows].mean()), 60, alpha=0.01)
-    narrow = bootstrap(lambda rows: float(values[rows].mean()), 60, alpha=0.2)
-    assert wide[0] < narrow[0] < narrow[1] < wide[1]
-
-
-def mean(sums, rows):
-    """The mean, as a function of sums over rows."""
-    return sums[:, 0] / rows
+    wide, narrow = resample(values, 0.005), resample(values, 0.1)
+    assert wide.low < narrow.low < narrow.high < wide.high
 
 
 def test_paired_bootstrap_knows_its_draws():

@@ -1,6 +1,7 @@
 """Trials: which rows they learn from, and what they leave."""
 
 import numpy as np
+import pandas
 import pytest
 
 from finetuning.batching import save_rows
@@ -28,7 +29,7 @@ def test_order_follows_the_seed():
 
 
 @pytest.mark.parametrize("kind", ["head", "lora", "scratch"])
-def test_a_trial_leaves_predictions_and_figures(kind, bert_folder, tmp_path):
+def test_a_trial_leaves_a_prediction_table_and_figures(kind, bert_folder, tmp_path):
     """Predictions of the validation rows, trained parameters, seconds and memory."""
     save_rows(make_rows(bert_folder, 64), tmp_path / "train.safetensors")
     save_rows(make_rows(bert_folder, 40, seed=1), tmp_path / "validation.safetensors")
@@ -42,9 +43,13 @@ def test_a_trial_leaves_predictions_and_figures(kind, bert_folder, tmp_path):
             "training": {"epochs": 1, "precision": "fp32", "max_length": 32},
         }
     )
-    facts = carry_out(bert_folder, tmp_path, 2, 32, pipeline, 20, tmp_path)
-    assert set(np.load(tmp_path / PREDICTIONS)) <= {0, 1}
-    assert len(np.load(tmp_path / PREDICTIONS)) == 40
+    checked = pandas.DataFrame({"text": "x", "label": ["no", "yes"] * 20}, index=range(7, 47))
+    inputs = (bert_folder, tmp_path, ("no", "yes"), 32, pipeline, (20, 64), checked, tmp_path)
+    facts = carry_out(*inputs)
+    table = pandas.read_parquet(tmp_path / PREDICTIONS)
+    assert list(table["label"]) == ["no", "yes"] * 20
+    assert set(table["prediction"]) <= {"no", "yes"}
+    assert not list(tmp_path.glob("tmp*"))
     adapters = 2 * 2 * 2 * 8 * 32
     assert facts["trained"] == 66 + adapters if kind == "lora" else facts["trained"] >= 66
     assert facts["seconds"] > 0
