@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from finetuning.errors import wrong
-from finetuning.models import Classifier, list_blocks
+from finetuning.models import Classifier
+from finetuning.stacks import list_blocks
 
 if TYPE_CHECKING:
     from finetuning.config import Strategy
@@ -61,7 +62,11 @@ def _find_layers(model: Classifier, strategy: Strategy) -> dict[str, nn.Module]:
 
     blocks = tuple(start for block in list_blocks(model.base) for start in block)
     inside = {
-        name: layer for name, layer in model.base.named_modules() if f"{name}.".startswith(blocks)
+        name: layer
+        for name, layer in model.base.named_modules()
+        if any(
+            f"{name}.{own}".startswith(blocks) for own, _ in layer.named_parameters(recurse=False)
+        )
     }
     linear = {
         name: layer for name, layer in inside.items() if isinstance(layer, nn.Linear | Conv1D)

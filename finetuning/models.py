@@ -10,6 +10,8 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from finetuning.stacks import list_blocks
+
 Pooling = Literal["mean", "cls", "max", "last"]
 # Rows up to this many tokens are attended to faster by plain matrix products on a CPU: the fused
 # kernel there is made for long ones.
@@ -200,12 +202,6 @@ def set_dropout(config: Any, dropout: float | None) -> None:
             setattr(config, name, dropout)
 
 
-def find_stack(base: nn.Module) -> tuple[str, nn.ModuleList]:
-    """The stack of a model's blocks, which is its longest ModuleList, and its name."""
-    lists = [(name, one) for name, one in base.named_modules() if isinstance(one, nn.ModuleList)]
-    return max(lists, key=lambda item: len(item[1]))
-
-
 def is_tied(model: Any) -> bool:
     """Whether a model's head is its base's own, and its weight the word embeddings'."""
     written = getattr(model.base, "get_output_embeddings", lambda: None)()
@@ -240,22 +236,6 @@ def layer_groups(model: Any) -> tuple[LayerGroup, ...]:
     titles = ["embeddings", *(f"block {number}" for number in range(1, len(blocks) + 1)), HEAD]
     groups = [LayerGroup(title, tuple(names)) for title, names in zip(titles, members, strict=True)]
     return tuple(groups if has_stem else groups[1:])
-
-
-def list_blocks(base: nn.Module) -> tuple[tuple[str, ...], ...]:
-    """What the names of each block's parameters begin with, from bottom to top."""
-    own: tuple[tuple[str, ...], ...] | None = getattr(base, "block_prefixes", None)
-    if own is not None:
-        return own
-    if any(isinstance(module, nn.ModuleList) for module in base.modules()):
-        stack, blocks = find_stack(base)
-        return tuple((f"{stack}.{number}.",) for number in range(len(blocks)))
-    # timm's convolutional networks have their stages side by side, the stem's parts before them.
-    place, children = "", list(base.named_children())
-    while len(children) == 1:
-        place += f"{children[0][0]}."
-        children = list(children[0][1].named_children())
-    return tuple((f"{place}{name}.",) for name, one in children if isinstance(one, nn.Sequential))
 
 
 def save(model: Classifier, folder: Path, labels: tuple[str, ...], max_length: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from finetuning.errors import wrong
 from finetuning.images import UnreadableImageError, find_image, open_image
 from finetuning.labels import balance, weigh_targets
 from finetuning.progress import track
@@ -37,8 +39,20 @@ class ImageInput:
 
 
 def read_input(folder: Path) -> ImageInput:
-    """What the model in a folder takes, as its preprocessor_config.json and config.json say."""
+    """What the model in a folder takes, as its preprocessor_config.json and config.json say.
+
+    Raises:
+        InputError: It is a model of timm, which cannot be imported here.
+    """
     config, said = _read(folder / "config.json"), _read(folder / PREPROCESSOR)
+    if isinstance(timm := config.get("pretrained_cfg"), dict):
+        _check_timm(str(config.get("architecture")))
+        config |= {
+            "num_channels": config.get("num_channels") or (timm.get("input_size") or [3])[0],
+            "image_size": (timm.get("input_size") or [None])[-1],
+            "image_mean": timm.get("mean"),
+            "image_std": timm.get("std"),
+        }
     channels = int(config.get("num_channels", 3))
     mean, deviation = (values if channels == 3 else (0.5,) * channels for values in IMAGENET)
     return ImageInput(
@@ -46,6 +60,20 @@ def read_input(folder: Path) -> ImageInput:
         mean=tuple(said.get("image_mean") or config.get("image_mean") or mean),
         deviation=tuple(said.get("image_std") or config.get("image_std") or deviation),
     )
+
+
+def _check_timm(architecture: str) -> None:
+    try:
+        importlib.import_module("timm")
+    # A torchvision of another build than torch's raises whatever it likes at import.
+    except Exception as error:
+        reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
+        remedy = (
+            f"It is a model of timm, which cannot be imported here ({reason}). Install the extra "
+            "'vision', with a torchvision of the same build as torch; or take a base of "
+            "transformers, or a VGG or ResNet of package:finetuning/architectures."
+        )
+        raise wrong("model.base", architecture, remedy) from None
 
 
 def _read(path: Path) -> dict[str, Any]:

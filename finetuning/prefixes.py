@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from finetuning.batching import TokenRows, cut_batches, has_tokens
 from finetuning.devices import Device, computing
-from finetuning.models import Classifier, find_stack
+from finetuning.models import Classifier
 from finetuning.problem import Rows
 from finetuning.progress import track
+from finetuning.stacks import find_stack
 from finetuning.strategies import Table
 
 IN_MEMORY = 2**30  # bytes; what is larger lies in a temporary file

@@ -2,6 +2,8 @@
 
 import io
 import json
+import sys
+from types import ModuleType
 
 import numpy as np
 import pandas
@@ -11,7 +13,17 @@ from PIL import Image
 
 from finetuning.augmentation import augment, mix
 from finetuning.config import Augmentation, Columns, Training
-from finetuning.pixels import ImageRows, load_rows, open_encoder, read_input, save_rows, vary
+from finetuning.errors import InputError
+from finetuning.pixels import (
+    PREPROCESSOR,
+    ImageInput,
+    ImageRows,
+    load_rows,
+    open_encoder,
+    read_input,
+    save_rows,
+    vary,
+)  # fmt: skip
 
 COLUMNS = Columns.model_validate({})
 
@@ -177,3 +189,29 @@ def test_a_draw_depends_on_the_generator_alone():
     assert all(torch.equal(a, b) for a, b in zip(drawn[0], drawn[1], strict=True))
     assert not torch.equal(drawn[0][0], drawn[2][0])
     assert drawn[0][1].shape == (3, 6)
+
+
+TIMM = {
+    "architecture": "resnet18",
+    "pretrained_cfg": {"input_size": [1, 64, 64], "mean": [0.3], "std": [0.2]},
+}
+
+
+def test_what_a_model_of_timm_takes(tmp_path, monkeypatch):
+    """Its config.json says it one level deeper; what a preprocessor says goes before."""
+    monkeypatch.setitem(sys.modules, "timm", ModuleType("timm"))
+    (tmp_path / "config.json").write_text(json.dumps(TIMM))
+    assert read_input(tmp_path) == ImageInput(64, (0.3,), (0.2,))
+    (tmp_path / PREPROCESSOR).write_text(json.dumps({"size": {"height": 96}}))
+    assert read_input(tmp_path).side == 96
+
+
+def test_timm_that_cannot_be_imported_is_said(tmp_path, monkeypatch):
+    """Before anything is encoded, with the reason and the ways out."""
+    monkeypatch.setitem(sys.modules, "timm", None)
+    (tmp_path / "config.json").write_text(json.dumps(TIMM))
+    with pytest.raises(InputError) as caught:
+        read_input(tmp_path)
+    assert "'resnet18'" in str(caught.value)
+    assert "import of timm halted" in str(caught.value)
+    assert "Install the extra 'vision'" in str(caught.value)

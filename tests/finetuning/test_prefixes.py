@@ -8,9 +8,10 @@ from torch import nn
 from finetuning import class_scoring, prefixes
 from finetuning.config import Training
 from finetuning.devices import Device
-from finetuning.models import build, find_stack, layer_groups
+from finetuning.models import build, layer_groups
 from finetuning.prefixes import count_frozen_blocks, skip_blocks
 from finetuning.probing import compute_features
+from finetuning.stacks import find_stack
 from finetuning.tokenization import encode, load_tokenizer
 from finetuning.training import train
 
