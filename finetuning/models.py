@@ -10,7 +10,11 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from finetuning.imports import shun_broken_torchvision
 from finetuning.stacks import list_blocks
+
+# Before transformers is imported, by whatever module that opens a model.
+shun_broken_torchvision()
 
 Pooling = Literal["mean", "cls", "max", "last"]
 # Rows up to this many tokens are attended to faster by plain matrix products on a CPU: the fused

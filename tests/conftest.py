@@ -19,6 +19,10 @@ os.environ.update(
 
 import pytest
 
+from finetuning.imports import shun_broken_torchvision
+
+shun_broken_torchvision()  # the tests import transformers themselves
+
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 WORDS = [
     "a",
