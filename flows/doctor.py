@@ -13,8 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetuning.advice import advise_on_texts, read_width
 from finetuning.errors import InputError
 from finetuning.pipelines import FOLDER, find_pipeline, list_pipelines, load_pipeline
+from finetuning.snapshots import read_tables
 from finetuning.sources import PACKAGED
 from flows.environment import prepare_environment
 from flows.machine import (
@@ -197,6 +199,7 @@ def _check_pipeline(root: Path, path: Path, with_data: bool) -> Iterator[Check]:
     yield from _guard(path.stem, partial(_check_base, root, path.stem, pipeline))
     if with_data:
         yield from _guard(path.stem, partial(_check_data_set, root, path.stem, pipeline.data.path))
+        yield from _guard(path.stem, partial(_advise, root, path.stem, pipeline))
 
 
 def _check_base(root: Path, name: str, pipeline: Pipeline) -> Iterator[Check]:
@@ -218,3 +221,28 @@ def _check_data_set(root: Path, name: str, folder: str) -> Iterator[Check]:
     found = f"{folder}, version {version.version.removesuffix('.dir')}, {len(version.files)} files"
     committed = version.committed
     yield say(name, "ok" if committed else "warning", found, "" if committed else f"Run: {ADD}")
+
+
+def _advise(root: Path, name: str, pipeline: Pipeline) -> Iterator[Check]:
+    """What the size of the data suggests; that is no fault of a pipeline that does otherwise."""
+    base = resolve_base(root, pipeline)
+    if pipeline.problem != "text-classification" or base is None:
+        return
+    if not locate(root, pipeline.data.path).exists():
+        return
+    tables = read_tables(root / pipeline.data.path, pipeline.data, pipeline.problem)
+    train = next(table for table in tables if table.split == "train")
+    column = train.columns.index(pipeline.data.columns.label)
+    labels = [row[column] for row in train.values if row[column] is not None]
+    chosen = {
+        "strategy.kind": pipeline.strategy.kind,
+        "training.epochs": pipeline.training.epochs,
+        "training.learning_rate": pipeline.training.learning_rate,
+    }
+    for one in advise_on_texts(len(labels), len(set(labels)), read_width(base.folder)):
+        own = chosen[one.key]
+        found = f"{one.key} is {own}; suggested: {one.value} ({one.reason})"
+        remedy = (
+            "" if own == one.value else f"To try: tunesmith run {name} --set {one.key}={one.value}"
+        )
+        yield say(name, "ok", found, remedy)

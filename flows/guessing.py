@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import yaml
 
+from finetuning.advice import advise_on_texts
 from finetuning.errors import Fault, InputError
 from finetuning.snapshots import RESERVED
 from tasks.data_state import DATA
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pandas
 
 BASE = "sentence-transformers/all-MiniLM-L6-v2"
+BASE_WIDTH = 384  # features a token
 LABEL_NAMES = (
     *("label", "labels", "target", "class", "category", "intent", "sentiment", "topic"),
     *("emotion", "polarity", "tag", "queue", "department", "rating", "stars", "type", "y"),
@@ -230,7 +232,7 @@ def may_be_slice(table: pandas.DataFrame, column: Column, label: Column) -> bool
 def write_pipeline(name: str, file: str, source: str, guess: Guess, rows: int) -> str:
     """The pipeline file's text: every guess with its reason, to be checked."""
     text, label = guess.text, guess.label
-    epochs = 3 if rows <= 5_000 else 2 if rows <= 20_000 else 1
+    strategy, epochs, rate = advise_on_texts(rows, label.distinct, BASE_WIDTH)
     # English has about four characters a token; another language makes the guess too short.
     length = min(256, max(32, 2 ** math.ceil(math.log2(max(guess.length / 4, 1)))))
     largest, most = next(iter(guess.counts.items()))
@@ -260,10 +262,10 @@ def write_pipeline(name: str, file: str, source: str, guess: Guess, rows: int) -
         "model:",
         f"  base: {BASE}  # small, quick on a CPU, and made for English",
         "strategy:",
-        "  kind: probe-then-tune  # fits the head on frozen features first, safe when small",
+        f"  kind: {strategy.value}  # {strategy.reason}",
         "training:",
-        f"  epochs: {epochs}  # a rule of thumb: 3 up to 5000 rows, 2 up to 20000, else 1",
-        "  learning_rate: 5.0e-5  # a rule of thumb for models of this kind",
+        f"  epochs: {epochs.value}  # {epochs.reason}",
+        f"  learning_rate: {rate.value:.1e}  # {rate.reason}",
         f"  max_length: {length}  # 95 % of the texts have at most {guess.length} characters",
         "gate:",
         "  metric: accuracy",

@@ -194,3 +194,15 @@ def test_git_that_refuses_a_repository_of_another_user_is_told_apart(tmp_path, m
     answer = subprocess.CompletedProcess([], 128, "", "fatal: detected dubious ownership in ...")
     monkeypatch.setattr(doctor.subprocess, "run", lambda *_words, **_options: answer)
     assert "safe.directory" in next(doctor._check_git(tmp_path))["remedy"]
+
+
+def test_advice_stands_beside_what_the_pipeline_has(root):
+    """Two rows of two labels: the head; the command to try stands there, and nothing is a fault."""
+    said = find(examine(root, "reviews"), "reviews")
+    advice = [one for one in said if "suggested" in one[1]]
+    assert [one[0] for one in advice] == ["ok"] * 3
+    assert advice[0][1].startswith("strategy.kind is probe-then-tune; suggested: head (1 rows")
+    assert advice[0][2] == "To try: tunesmith run reviews --set strategy.kind=head"
+    assert advice[1][2] == ""
+    assert "--set training.learning_rate=0.0002" in advice[2][2]
+    assert not [one for one in find(examine(root, None), "reviews") if "suggested" in one[1]]
