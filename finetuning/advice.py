@@ -56,7 +56,10 @@ def _advise_training(rows: int, width: int | None) -> tuple[Suggestion, ...]:
         "training.epochs", epochs, "a rule of thumb: 3 up to 5000 rows, 2 up to 20000, else 1"
     )
     if width is None or width <= SMALL:
-        reason = f"a small model, of at most {SMALL} features, wants more than the usual 5e-5"
+        reason = (
+            f"for a small model, of at most {SMALL} features a token, no worse here than the usual "
+            "5e-5, and far better without a probe"
+        )
         return often, Suggestion("training.learning_rate", SMALL_RATE, reason)
     reason = (
         f"a model of {width} features a token; 2e-5 to 5e-5 are what BERT's authors tried (Devlin "
