@@ -1,7 +1,7 @@
 """A strategy beside the stock recipe on texts: accuracy, seconds and peak memory of both.
 
     python benchmarks/text_data.py --train ../shared/data/snips/train.csv \
-        --test ../shared/data/snips/test.csv --strategy probe-then-tune --epochs 1
+        --test ../shared/data/snips/valid.csv --strategy probe-then-tune --epochs 1
 
 Each side runs in a process of its own, one after the other: ours with a pipeline's defaults and the
 strategy, rate and epochs that are named, choosing its epoch on validation; the stock recipe as in
