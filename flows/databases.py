@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 
 import platformdirs
 
+from finetuning.errors import TunesmithError
+from flows.processes import explain_log
+
 NAME = "prefect.db"
+UNFINISHED = "new-"
 LOCK = "start.lock"  # held by whoever begins a server on the database
 ELSEWHERE = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 
@@ -30,16 +35,21 @@ def lay_database(home: Path) -> None:
 
     Args:
         home: Prefect's folder.
+
+    Raises:
+        TunesmithError: Prefect cannot make it, with its reason.
     """
     if (home / NAME).exists() or any(map(os.environ.get, ELSEWHERE)):
         return
     home.mkdir(parents=True, exist_ok=True)
+    for left in home.glob(f"{UNFINISHED}*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
     kept = find_kept()
-    with tempfile.TemporaryDirectory(dir=home, prefix="new-") as place:
+    with tempfile.TemporaryDirectory(dir=home, prefix=UNFINISHED) as place:
         new = Path(place, NAME)
-        try:
+        if is_whole(kept):
             shutil.copyfile(kept, new)
-        except OSError:
+        else:
             make_database(new.parent)
             _keep(new, kept)
         new.replace(home / NAME)
@@ -51,11 +61,30 @@ def find_kept() -> Path:
     return folder / f"prefect-{version('prefect')}.db"
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a database is there and undamaged."""
+    if not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            tables = connection.execute("select count(*) from sqlite_master").fetchone()[0]
+            return bool(tables) and connection.execute("pragma quick_check").fetchone() == ("ok",)
+    except sqlite3.Error:
+        return False
+
+
 def make_database(home: Path) -> None:
-    """Have Prefect make its database in a folder, by all its migrations."""
+    """Have Prefect make its database in a folder, by all its migrations.
+
+    Raises:
+        TunesmithError: It cannot, with its reason.
+    """
     command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
     environment = {**os.environ, "PREFECT_HOME": str(home)}
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    if done.returncode:
+        said = explain_log(done.stdout + done.stderr)
+        raise TunesmithError(f"Prefect's database cannot be made. {said}")
 
 
 def _keep(new: Path, kept: Path) -> None:
@@ -67,5 +96,6 @@ def _keep(new: Path, kept: Path) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as elsewhere:
+    # At set-up, for the first run's sake; where it cannot be made, that run says why.
+    with suppress(TunesmithError, OSError), tempfile.TemporaryDirectory() as elsewhere:
         lay_database(Path(elsewhere))

@@ -2,12 +2,16 @@
 
 import sqlite3
 import subprocess
+import sys
 from contextlib import closing
 from importlib.metadata import version
 
 import pytest
 
+from finetuning.errors import TunesmithError
 from flows import databases
+
+MAKE = databases.make_database
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +31,7 @@ def kept(tmp_path, monkeypatch):
 
 def refuse(home):
     """In the place of the migrations: they fail."""
-    raise subprocess.CalledProcessError(1, "prefect")
+    raise TunesmithError("no")
 
 
 def list_tables(path):
@@ -56,10 +60,39 @@ def test_a_database_that_is_there_is_left_as_it_is(tmp_path):
 def test_migrations_that_fail_leave_nothing(tmp_path, monkeypatch, kept):
     """Neither a database, nor a copy to keep, nor a folder."""
     monkeypatch.setattr(databases, "make_database", refuse)
-    with pytest.raises(subprocess.CalledProcessError):
+    with pytest.raises(TunesmithError):
         databases.lay_database(tmp_path / "home")
     assert not list((tmp_path / "home").iterdir())
     assert not kept.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all" * 1000])
+def test_a_damaged_copy_is_made_anew(tmp_path, kept, content):
+    """Cut off or overwritten: nobody gets it, and the next one is whole again."""
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(content)
+    databases.lay_database(tmp_path / "home")
+    assert list_tables(tmp_path / "home" / databases.NAME) == ["flow"]
+    assert databases.is_whole(kept)
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path):
+    """It holds no lock any more, so nobody is at work there."""
+    left = tmp_path / f"{databases.UNFINISHED}abc"
+    left.mkdir()
+    (left / databases.NAME).write_bytes(b"half")
+    databases.lay_database(tmp_path)
+    assert [path.name for path in tmp_path.glob("*.db")] == [databases.NAME]
+    assert not left.exists()
+
+
+def test_why_prefect_cannot_is_said(tmp_path, monkeypatch):
+    """Its own words with the remedy, not a traceback of ours."""
+    said = "print('sqlite3.OperationalError: database or disk is full'); raise SystemExit(1)"
+    run, command = subprocess.run, [sys.executable, "-c", said]
+    monkeypatch.setattr(subprocess, "run", lambda _, **more: run(command, **more))
+    with pytest.raises(TunesmithError, match="Free some space"):
+        MAKE(tmp_path)
 
 
 @pytest.mark.parametrize("name", databases.ELSEWHERE)
