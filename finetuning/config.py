@@ -18,6 +18,7 @@ from finetuning.data_settings import Data as Data
 from finetuning.data_settings import Expectation as Expectation
 from finetuning.data_settings import Severity as Severity
 from finetuning.roles import ROLES, SHARES, Metric, Problem, list_metrics
+from finetuning.schedules import Schedule
 from finetuning.sections import Section
 from finetuning.training_settings import Augmentation as Augmentation
 from finetuning.training_settings import Training as Training
@@ -159,6 +160,17 @@ class Pipeline(Section):
         default_factory=lambda: Gate.model_validate({}),
         validate_default=True,
         description="What the model must show.",
+    )
+    schedule: Schedule | None = Field(
+        None,
+        description="When it runs by itself: a cron expression (UTC) such as '0 6 * * mon', or "
+        "{every: SECONDS}. The deployment's first schedule; what is set in the Prefect UI stays.",
+    )
+    on_release: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Program and arguments that run, without a shell, once a new champion has been "
+        "verified; TUNESMITH_MODEL_URI is in its environment.",
     )
 
     @field_validator("name")

@@ -13,6 +13,7 @@ from typing import Any
 
 PROMOTED = "promoted"
 ROLLED_BACK = "rolled back"
+PUT_BACK = "put back"  # a champion set outside that the gate had not let pass
 ELSEWHERE = "set outside tunesmith"
 LONGEST = 4900  # characters; a registered model's tag is a column of 5,000 in MLflow's database
 LONGEST_REASON = 1000  # characters that a person may give

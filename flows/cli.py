@@ -250,6 +250,23 @@ def schema() -> None:
 
 
 @app.command()
+def notify(
+    install_hook: Annotated[
+        bool, typer.Option("--install-hook", help="Let git notify after commits and merges.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say that data may have changed, so that watch looks at once."""
+    from flows.notifying import install_hooks
+    from flows.notifying import notify as send
+
+    def act() -> dict[str, Any]:
+        return install_hooks(here()) if install_hook else send(here())
+
+    answer(as_json, act, lambda result: str(result["message"]))
+
+
+@app.command()
 def up(
     prefect_port: Annotated[int, Port("Port of Prefect's UI.")] = 4200,
     mlflow_port: Annotated[int, Port("Port of MLflow's UI.")] = 5000,

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
+from prefect.logging import get_run_logger
 
+from finetuning.config import Gate, Model, Strategy, Training
 from finetuning.errors import RefusedError
 from finetuning.pipelines import find_root
 from flows.environment import hush_libraries
+from flows.forms import list_changes
 from flows.preparation import hold_pipeline, need_work
+from tasks.announcing import announce_failure, announce_registration
 from tasks.checking import validate
 from tasks.encoding import encode
 from tasks.evaluation import evaluate
@@ -21,24 +25,49 @@ from tasks.reporting import publish
 from tasks.snapshot import snapshot
 from tasks.stages import Outcome, fetch
 from tasks.training import train
+from tasks.watching import check_version
 
 
-@flow(name="finetune", flow_run_name="{pipeline}", validate_parameters=True)
+@flow(
+    name="finetune",
+    flow_run_name="{pipeline}",
+    validate_parameters=True,
+    on_failure=[announce_failure],
+    on_crashed=[announce_failure],
+)
 def finetune(
-    pipeline: str, overrides: list[str] | None = None, root: Path | None = None
+    pipeline: str,
+    model: Model | None = None,
+    strategy: Strategy | None = None,
+    training: Training | None = None,
+    gate: Gate | None = None,
+    overrides: list[str] | None = None,
+    data_version: str | None = None,
+    reason: str | None = None,
+    root: Path | None = None,
 ) -> dict[str, Any]:
     """Validate, encode, fine-tune, evaluate, judge and register one pipeline.
 
     Args:
         pipeline: Name of a pipeline file, or its path.
-        overrides: KEY=VALUE items over the file, such as training.epochs=1.
+        model: What is set here goes before the file's model.
+        strategy: What is set here goes before the file's strategy.
+        training: What is set here goes before the file's training.
+        gate: What is set here goes before the file's gate.
+        overrides: KEY=VALUE items over all of that, such as data.train=more.csv.
+        data_version: Version that the data must have, as DVC names it; null takes it as it is.
+        reason: Why it runs, for whoever looks.
         root: The project's folder; null looks upwards from the working folder.
     """
     started = time.monotonic()
     hush_libraries()
     root = root or find_root(Path.cwd())
-    with hold_pipeline(root, pipeline, overrides or []):
-        work = need_work(root, pipeline, overrides or [])
+    changes = list_changes(model=model, strategy=strategy, training=training, gate=gate)
+    changes += overrides or []
+    say_why(reason)
+    with hold_pipeline(root, pipeline, changes):
+        work = need_work(root, pipeline, changes)
+        check_version(work.pipeline.data.path, data_version, work.data.version)
         outcomes = [
             snapshot(work),
             validate(work),
@@ -50,6 +79,12 @@ def finetune(
         return conclude(work, outcomes, time.monotonic() - started)
 
 
+def say_why(reason: str | None) -> None:
+    """Say in the run's log why it was started."""
+    if reason:
+        get_run_logger().info("started because %s", reason)
+
+
 def conclude(work: Work, outcomes: list[Outcome], seconds: float) -> dict[str, Any]:
     """The run's result, shown in the Prefect UI and kept for the command line.
 
@@ -59,6 +94,7 @@ def conclude(work: Work, outcomes: list[Outcome], seconds: float) -> dict[str, A
     registered = fetch(work, "register")
     facts = registered.facts
     publish(work.pipeline.name, facts, (registered.folder / "model_card.md").read_text("utf-8"))
+    announce_registration(work.pipeline.name, facts)
     result = {
         "status": "registered",
         "pipeline": work.pipeline.name,

@@ -6,7 +6,7 @@ so that at the end the flow runs, which Prefect puts into sessions of their own,
 
 from __future__ import annotations
 
-import asyncio
+import json
 import os
 import signal
 import socket
@@ -17,25 +17,22 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from finetuning.digests import write_atomically
 from finetuning.errors import Fault, InputError
 from finetuning.locks import hold
-from finetuning.pipelines import find_pipeline, list_pipelines, load_pipeline
 from flows.databases import LOCK, lay_database
 from flows.environment import prepare_environment
+from flows.notifying import RUNNING
 from flows.processes import HOST, STOPPING, Part, await_health, end_group, end_part, start
+from flows.webhooks import SERVER, describe_server
+from tasks.announcing import UI
 from tasks.planning import STATE
 from tasks.registry import ARTIFACTS, find_tracking_uri
 
-if TYPE_CHECKING:
-    from prefect.runner import Runner
-
 MARK = "TUNESMITH_UP"
 LONGEST_WAIT = 60.0  # seconds before a part that dies again and again is started again
-LOOKING = 2.0  # seconds between two looks at the pipelines' files
-THEIRS = ("schedules", "paused", "parameters", "concurrency_limit", "concurrency_options")
-AT_ONCE = 1  # flow runs; the others wait, for two trainings on one machine slow each other down
 
 
 def serve_all(root: Path, prefect_port: int, mlflow_port: int) -> dict[str, Any]:
@@ -58,14 +55,18 @@ def serve_all(root: Path, prefect_port: int, mlflow_port: int) -> dict[str, Any]
                 start(serving, root)
                 parts.append(serving)
                 own = f"http://{HOST}:{mlflow_port}" if len(servers) > 1 else None
+                note_addresses(root, f"http://{HOST}:{prefect_port}/api")
                 tell(f"Prefect: http://{HOST}:{prefect_port}")
                 tell(f"MLflow:  {own or find_tracking_uri(root)}")
                 tell(f"Logs:    {root / STATE / 'logs'}   (Ctrl-C stops everything)")
             while not stop.wait(0.5):
                 for part in parts:
-                    revive(part, root)
+                    if revive(part, root):
+                        # Else nobody would wait for the flow runs that it had started.
+                        end_strays(mark, parts)
         finally:
             stop_all(parts, mark)
+            (root / STATE / RUNNING).unlink(missing_ok=True)
     return {"status": "stopped", "message": "Everything that was started here has stopped."}
 
 
@@ -87,24 +88,31 @@ def plan_parts(
     )
     serving = Part(
         "the serving process",
-        [*python, "flows.serving"],
+        [*python, "flows.deployments"],
         {**environment, "PREFECT_API_URL": f"http://{HOST}:{prefect_port}/api"},
     )
     store = find_tracking_uri(root)
     if store.startswith(("http://", "https://")):
         return [prefect], serving  # there is a tracking server already
     (root / ARTIFACTS).mkdir(parents=True, exist_ok=True)
+    address = f"http://{HOST}:{mlflow_port}"
+    serving.environment.update({UI: address, SERVER: address})
     mlflow = Part(
         "MLflow",
         [*python, "mlflow", "server", *bound, str(mlflow_port), "--workers", "1",
          "--backend-store-uri", store,
          # As the runs write it: one folder, whether a run comes through the server or not.
          "--default-artifact-root", (root / ARTIFACTS).as_uri()],
-        {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **server},
+        {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **server, **describe_server(root)},
         logs / "mlflow.log",
         f"http://{HOST}:{mlflow_port}/health",
     )  # fmt: skip
     return [prefect, mlflow], serving
+
+
+def note_addresses(root: Path, prefect: str) -> None:
+    """Write down how the servers are reached, for `notify`."""
+    write_atomically(root / STATE / RUNNING, json.dumps({"prefect": prefect}))
 
 
 def check_ports(ports: dict[str, int]) -> None:
@@ -142,8 +150,8 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def revive(part: Part, root: Path) -> None:
-    """Start a part again that has died; after each failure later."""
+def revive(part: Part, root: Path) -> bool:
+    """Start a part again that has died; after each failure later. Whether it has just died."""
     if part.process is not None and part.process.poll() is not None:
         lived = time.monotonic() - part.started
         part.failures = 1 if lived > LONGEST_WAIT else part.failures + 1
@@ -151,22 +159,39 @@ def revive(part: Part, root: Path) -> None:
         tell(f"{part.name} ended with code {part.process.returncode}: again in {wait:.0f} s")
         end_group(part.process.pid, signal.SIGKILL)
         part.process, part.due = None, time.monotonic() + wait
-    elif part.process is None and time.monotonic() >= part.due:
+        return True
+    if part.process is None and time.monotonic() >= part.due:
         start(part, root)
+    return False
 
 
 def stop_all(parts: list[Part], mark: str) -> None:
     """Stop what was started: the last first, so that flow runs can still tell the server."""
     for part in reversed(parts):
         end_part(part)
-    left = find_marked(mark)
+    end_strays(mark, [])
+
+
+def end_strays(mark: str, parts: list[Part]) -> None:
+    """End what was started here and is in none of the parts' groups: flow runs, mostly."""
+    groups = {part.process.pid for part in parts if part.process is not None}
+    left = find_strays(mark, groups)
     for number, patience in ((signal.SIGTERM, STOPPING), (signal.SIGKILL, STOPPING)):
         for process in left:
             with suppress(ProcessLookupError):
                 os.kill(process, number)
         until = time.monotonic() + patience
-        while (left := find_marked(mark)) and time.monotonic() < until:
+        while (left := find_strays(mark, groups)) and time.monotonic() < until:
             time.sleep(0.1)
+
+
+def find_strays(mark: str, groups: set[int]) -> list[int]:
+    """Processes that were started here and belong to none of these process groups."""
+    strays = []
+    for process in find_marked(mark):
+        with suppress(ProcessLookupError):
+            strays += [] if os.getpgid(process) in groups else [process]
+    return strays
 
 
 def find_marked(mark: str) -> list[int]:
@@ -178,60 +203,3 @@ def find_marked(mark: str) -> list[int]:
         with suppress(psutil.Error, OSError):
             found += [process.pid] if process.environ().get(MARK) == mark else []
     return found
-
-
-async def serve_pipelines(root: Path) -> None:
-    """Serve every pipeline file as a deployment; new and edited files are taken up as they come."""
-    from prefect.runner import Runner
-
-    # A schedule that someone set in the UI is theirs: it is not paused when this process ends.
-    runner = Runner(name="tunesmith", pause_on_shutdown=False, limit=AT_ONCE)
-    known: dict[str, float] = {}
-    await deploy_changed(root, runner, known)
-
-    async def look() -> None:
-        parent = os.getppid()
-        while os.getppid() == parent:
-            await asyncio.sleep(LOOKING)
-            await deploy_changed(root, runner, known)
-        os.kill(os.getpid(), signal.SIGTERM)  # nobody watches over this process any more
-
-    looking = asyncio.create_task(look())
-    try:
-        await runner.start()
-    finally:
-        looking.cancel()
-
-
-async def deploy_changed(root: Path, runner: Runner, known: dict[str, float]) -> None:
-    """Register the deployments of pipeline files that are new or edited since they were `known`."""
-    from prefect.types.entrypoint import EntrypointType
-
-    from flows.finetune import finetune
-
-    for name in list_pipelines(root):
-        try:
-            path = find_pipeline(root, name)
-            if known.get(name) == (modified := path.stat().st_mtime):
-                continue
-            known[name] = modified
-            pipeline = load_pipeline(path)
-        except (InputError, OSError) as error:
-            tell(f"{name} is not served: {error}")
-            continue
-        deployment = await finetune.ato_deployment(
-            name,
-            parameters={"pipeline": name},
-            tags=["tunesmith", pipeline.problem],
-            description=f"{pipeline.problem}: {pipeline.model.base} on {pipeline.data.path}",
-            entrypoint_type=EntrypointType.MODULE_PATH,
-        )
-        # What is not set is left as it is: schedules and the rest are the user's, set in the UI.
-        deployment.model_fields_set.difference_update(THEIRS)
-        await runner.aadd_deployment(deployment)
-        tell(f"served: finetune/{name}")
-
-
-if __name__ == "__main__":
-    prepare_environment(Path.cwd())
-    asyncio.run(serve_pipelines(Path.cwd()))

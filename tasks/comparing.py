@@ -24,6 +24,7 @@ from finetuning.lineage import find_asker
 from finetuning.measures import find_measure
 from finetuning.roles import METRICS
 from finetuning.trials import PREDICTIONS, report
+from tasks.devices import occupy_device
 from tasks.evaluation import EVALUATION, read_split
 from tasks.planning import Work, describe_trial
 from tasks.registry import TAG, connect, find_experiment
@@ -69,7 +70,8 @@ def try_strategy(work: Work, contender: Contender) -> Tried:
     entry = work.store.find("trial", key)
     status = "ran" if entry is None else "cached"
     if entry is None:
-        entry = work.store.keep("trial", key, partial(_isolate, work, contender), components)
+        with occupy_device():
+            entry = work.store.keep("trial", key, partial(_isolate, work, contender), components)
     tried = Tried(_read_trial(contender, entry), key, status)
     get_run_logger().info("%s: %s, %.4f", contender.name, status, tried.trial.score)
     return tried

@@ -15,6 +15,7 @@ from tasks.registered_files import list_missing
 from tasks.registry import (
     CHALLENGER,
     CHAMPION,
+    OFFERED,
     PREVIOUS,
     find_champion,
     find_version,
@@ -98,6 +99,8 @@ def offer(
         where it was or was not to be.
     """
     found = client.get_model_version(name, version)
+    moment = datetime.now(UTC).isoformat(timespec="milliseconds")
+    client.set_registered_model_tag(name, OFFERED, f"{version} {moment}")
     if CHAMPION in found.aliases:
         return CHAMPION, None
     if WITHDRAWN in found.tags:

@@ -7,7 +7,16 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from tasks.registry import INSIDE, PRESENT, TAG, ask_database, connect, fetch_json, read_champion
+from tasks.registry import (
+    INSIDE,
+    PRESENT,
+    TAG,
+    ask_database,
+    connect,
+    fetch_json,
+    read_champion,
+    read_offer,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +48,8 @@ def is_current(root: Path, name: str, facts: Mapping[str, Any]) -> bool:
     """Whether a kept registration is what registering again would give.
 
     It is not where its version has gone, nor where its verdict was held against another champion
-    than the present one, unless its version is that champion itself.
+    than the present one, nor where a later run has led to another version; unless its version is
+    that champion itself.
 
     Args:
         root: The project's folder.
@@ -52,7 +62,9 @@ def is_current(root: Path, name: str, facts: Mapping[str, Any]) -> bool:
     champion, held = read_champion(root, name), facts["gate"]["champion"]
     if champion is not None and champion == own:
         return True
-    return champion == (None if held is None else held["model_version"])
+    if champion != (None if held is None else held["model_version"]):
+        return False
+    return own is None or read_offer(root, name) in (None, str(own))
 
 
 def find_local_folder(place: str) -> Path | None:

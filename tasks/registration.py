@@ -30,7 +30,14 @@ from tasks.judging import describe_candidate, judge_candidate
 from tasks.logged_model import keep_model
 from tasks.promotion import check_champion, offer
 from tasks.registered_files import is_current, list_missing
-from tasks.registry import TAG, connect, find_experiment, find_registered, find_tracking_uri
+from tasks.registry import (
+    TAG,
+    connect,
+    find_experiment,
+    find_registered,
+    find_tracking_uri,
+    read_offer,
+)
 from tasks.reporting import make_report, render_pages
 from tasks.repository import read_commit
 from tasks.stages import Outcome, fetch, perform, stage
@@ -60,7 +67,9 @@ def register(work: Work) -> Outcome:
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
         forget_outdated(work)
-        return perform(work, "register", lambda folder: _make(work, folder))[0]
+        outcome, entry = perform(work, "register", lambda folder: _make(work, folder))
+        offer_again(work, entry.facts["model_version"])
+        return outcome
 
 
 def forget_outdated(work: Work) -> None:
@@ -69,6 +78,12 @@ def forget_outdated(work: Work) -> None:
     entry = work.store.find("register", key, verify=False)
     if entry is not None and not is_current(work.root, work.pipeline.name, entry.facts):
         work.store.discard("register", key)
+
+
+def offer_again(work: Work, version: str | None) -> None:
+    """Let the registry know that the present data lead to a champion again, not to a later one."""
+    if version is not None and read_offer(work.root, work.pipeline.name) != version:
+        offer(connect(work.root), work.root, work.pipeline.name, version, automatic=False)
 
 
 def _make(work: Work, folder: Path) -> dict[str, Any]:
@@ -108,6 +123,7 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
         "model_uri": None if version is None else f"models:/{work.pipeline.name}/{version}",
         "alias": alias,
         "run_id": run_id,
+        "experiment_id": client.get_run(run_id).info.experiment_id,
         "flow_run_id": lineage.flow_run_id,
         "problem": work.pipeline.problem,
         "data_version": work.data.version,

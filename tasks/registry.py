@@ -25,6 +25,7 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 PREVIOUS = "previous"  # the version that a rollback brings back
 TAG = "tunesmith"
+OFFERED = f"{TAG}.offered"  # on a registered model: the version that the last run led to, and when
 INSIDE = "artifacts/model"  # of a version's folder: what from_pretrained opens
 SQLITE = "sqlite:///"
 # MLflow marks a deleted version and keeps its row.
@@ -133,6 +134,23 @@ def read_champion(root: Path, name: str) -> str | None:
         return str(rows[0][0]) if rows else None
     found = find_champion(connect(root), name)
     return None if found is None else str(found.version)
+
+
+def read_offer(root: Path, name: str) -> str | None:
+    """The version that a pipeline's last run led to, new or old; None where that is unknown."""
+    query = "select value from registered_model_tags where name = ? and key = ?"
+    rows = ask_database(root, query, (name, OFFERED))
+    if rows is None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            tags = connect(root).get_registered_model(name).tags
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+        rows = [(tags[OFFERED],)] if OFFERED in tags else []
+    return str(rows[0][0]).partition(" ")[0] if rows else None
 
 
 def ask_database(

@@ -43,6 +43,12 @@ def read_at(root: Path, sha: str, name: str) -> bytes | None:
     return _ask(root, "show", f"{sha}:./{name}")
 
 
+def find_hooks(root: Path) -> Path | None:
+    """The folder of git's hooks; None outside a repository."""
+    found = _ask(root, "rev-parse", "--git-path", "hooks")
+    return None if found is None else root / os.fsdecode(found.rstrip(b"\n"))
+
+
 def has_commit(root: Path, sha: str) -> bool:
     """Whether the repository holds a commit."""
     return _ask(root, "cat-file", "-e", f"{sha}^{{commit}}") is not None

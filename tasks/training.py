@@ -14,6 +14,7 @@ from finetuning.models import Classifier
 from finetuning.probing import compute_features
 from finetuning.problem import Rows, find_problem
 from finetuning.strategies import describe_table
+from tasks.devices import occupy_device
 from tasks.stages import Outcome, fetch, perform, stage
 
 if TYPE_CHECKING:
@@ -29,7 +30,12 @@ MODEL = "model"
 @stage("train")
 def train(work: Work) -> Outcome:
     """Fine-tune the base model and keep the best epoch's weights."""
-    return perform(work, "train", lambda folder: _make(work, folder))[0]
+
+    def make(folder: Path) -> dict[str, Any]:
+        with occupy_device():
+            return _make(work, folder)
+
+    return perform(work, "train", make)[0]
 
 
 def _make(work: Work, folder: Path) -> dict[str, Any]:

@@ -35,6 +35,7 @@ __all__ = [
     "Difference",
     "add",
     "compare",
+    "fetch",
     "folder_version",
     "hash_everything",
     "hash_folder",
@@ -137,6 +138,24 @@ def pull(root: Path, folder: str) -> None:
     if result.returncode or not location.exists():
         found = f"{folder!r}, which does not exist here and cannot be pulled: {explain(result)}"
         raise refuse("data.path", found, f"Make `dvc pull {folder}` work. Or: {remedy}")
+
+
+def fetch(root: Path, folder: str, check_out: bool = False) -> None:
+    """Bring what data.dvc holds of a folder into DVC's cache, from its default remote.
+
+    Args:
+        root: The repository.
+        folder: The data set's folder, such as ``data/reviews``.
+        check_out: Lay it out in the folder, too. DVC refuses to overwrite what it has no copy of.
+
+    Raises:
+        TunesmithError: DVC refuses; in its own words.
+    """
+    tracked = list_tracked(root, folder)
+    if tracked is None or not _are_cached(root, tracked.values()):
+        _run_dvc(root, "fetch", folder)
+    if check_out:
+        _run_dvc(root, "checkout", folder)
 
 
 def add(root: Path) -> None:

@@ -1,0 +1,105 @@
+"""`tunesmith notify`: say that data may have changed, so that `watch` looks at once.
+
+For git hooks and CI: it imports nothing heavy, and where nobody listens it says so and ends well,
+because `watch` looks by itself every minute.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
+
+from finetuning.digests import write_atomically
+from finetuning.errors import TunesmithError, wrong
+from tasks.planning import STATE
+from tasks.repository import find_hooks
+
+CHANGED = "tunesmith.data.changed"
+PATIENCE = 10.0  # seconds
+RUNNING = "up.json"  # where `tunesmith up` says how it is reached
+HOOKS = ("post-commit", "post-merge")
+HOOK = "#!/bin/sh\n# Has tunesmith look at once whether data changed.\ntunesmith notify || true\n"
+
+
+def notify(root: Path) -> dict[str, Any]:
+    """Send the event that makes `watch` run at once.
+
+    Returns:
+        `status` is `sent`, or `unheard` where no server is known or it does not answer.
+
+    Raises:
+        TunesmithError: The server that is set refuses the event.
+    """
+    url = find_api(root)
+    if url is None:
+        said = "no server is running here: the next `tunesmith up` finds what changed"
+        return {"status": "unheard", "message": said}
+    event = {
+        "id": str(uuid.uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": CHANGED,
+        "resource": {"prefect.resource.id": f"tunesmith.data.{root.resolve().name}"},
+        "payload": {},
+    }
+    body = json.dumps([event]).encode()
+    request = Request(f"{url}/events", body, {"Content-Type": "application/json", **authorise()})
+    try:
+        opener = build_opener(ProxyHandler({})) if "127.0.0.1" in url else build_opener()
+        opener.open(request, timeout=PATIENCE).close()
+    except HTTPError as error:
+        raise TunesmithError(
+            f"Prefect's server at {url} refuses the event ({error.code} {error.reason}): check "
+            "PREFECT_API_URL and PREFECT_API_AUTH_STRING"
+        ) from None
+    except (OSError, ValueError) as error:
+        said = f"Prefect's server at {url} does not answer ({getattr(error, 'reason', error)})"
+        return {"status": "unheard", "message": f"{said}: watch finds what changed by itself"}
+    return {"status": "sent", "message": f"watch looks now (Prefect at {url})"}
+
+
+def find_api(root: Path) -> str | None:
+    """The server that is set, or that of a running `tunesmith up`."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url.rstrip("/")
+    try:
+        return str(json.loads((root / STATE / RUNNING).read_text("utf-8"))["prefect"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def authorise() -> dict[str, str]:
+    """The header that a server behind authentication wants, by what Prefect's own variables say."""
+    if key := os.environ.get("PREFECT_API_KEY"):
+        return {"Authorization": f"Bearer {key}"}
+    if pair := os.environ.get("PREFECT_API_AUTH_STRING"):
+        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+    return {}
+
+
+def install_hooks(root: Path) -> dict[str, Any]:
+    """Let git notify after each commit and merge.
+
+    Raises:
+        InputError: This is no git repository, or a hook of that name is there already.
+    """
+    folder = find_hooks(root)
+    if folder is None:
+        raise wrong("--install-hook", str(root), "That is no git repository: run `git init`.")
+    for name in HOOKS:
+        path = folder / name
+        if path.exists() and path.read_text("utf-8", "replace") != HOOK:
+            remedy = "It stays as it is: add the line `tunesmith notify || true` to it."
+            raise wrong("--install-hook", str(path), remedy)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in HOOKS:
+        write_atomically(folder / name, HOOK)
+        (folder / name).chmod(0o755)
+    said = f"{' and '.join(HOOKS)} in {folder} notify from now on"
+    return {"status": "installed", "message": said}
