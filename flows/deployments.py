@@ -12,7 +12,8 @@ import os
 import signal
 import sys
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ from tasks.devices import DEVICES, name_device
 from tasks.runs import LARGEST_PAGE
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from prefect import Flow
     from prefect.runner import Runner
 
@@ -94,7 +97,9 @@ async def crash_orphans() -> None:
         FlowRunFilterState,
         FlowRunFilterStateType,
     )
-    from prefect.states import Crashed, StateType
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
+    from prefect.states import Crashed
 
     under_way = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
     wanted = FlowRunFilter(
@@ -102,7 +107,13 @@ async def crash_orphans() -> None:
         deployment_id=FlowRunFilterDeploymentId(is_null_=False),
     )
     async with get_client() as client:
-        while runs := await client.read_flow_runs(flow_run_filter=wanted, limit=LARGEST_PAGE):
+        page = partial(
+            client.read_flow_runs,
+            flow_run_filter=wanted,
+            sort=FlowRunSort.START_TIME_ASC,
+            limit=LARGEST_PAGE,
+        )
+        while runs := await page():
             for run in runs:
                 await client.set_flow_run_state(run.id, Crashed(message=ORPHANED), force=True)
                 tell(f"crashed: {run.name}, whose process has gone")
@@ -147,11 +158,40 @@ async def deploy_others(runner: Runner) -> None:
     trigger = DeploymentEventTrigger(enabled=True, expect={CHANGED}, name=f"{CHANGED} -> watch")
     every = {"interval": timedelta(seconds=WATCHING)}
     said = "Starts pipelines whose data changed, and the release of new champions."
-    await deploy(runner, watch, "watch", {}, [TAG], said, every, [trigger])
+    await drop_late(await deploy(runner, watch, "watch", {}, [TAG], said, every, [trigger]))
     said = "Proves a new champion, hands it on, or puts the one before back."
     await deploy(runner, release, "release", {}, [TAG], said)
     said = "Several strategies side by side on the same data, and which one it deserves."
     await deploy(runner, compare, "compare", {}, [TAG], said)
+
+
+async def drop_late(deployment: UUID) -> None:
+    """Drop the runs of a deployment that were due while nobody served it; the next one does it all.
+
+    Args:
+        deployment: Its id. It says what is, so that nothing is lost with a run.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterDeploymentId,
+        FlowRunFilterExpectedStartTime,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+    )
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    late = FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+    )
+    async with get_client() as client:
+        for run in await client.read_flow_runs(
+            flow_run_filter=late, sort=FlowRunSort.START_TIME_ASC, limit=LARGEST_PAGE
+        ):
+            await client.delete_flow_run(run.id)
 
 
 async def deploy(
@@ -164,7 +204,7 @@ async def deploy(
     schedule: dict[str, Any] | None = None,
     triggers: list[Any] | None = None,
     form_of: Pipeline | None = None,
-) -> None:
+) -> UUID:
     """Register a deployment; one that is there keeps what somebody set in the UI.
 
     Args:
@@ -177,6 +217,9 @@ async def deploy(
         schedule: Its first schedule, as Prefect's `to_deployment` takes it.
         triggers: Events that make it run.
         form_of: The pipeline whose values its form begins with; None takes the flow's own.
+
+    Returns:
+        The deployment's id.
     """
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
@@ -202,7 +245,7 @@ async def deploy(
     deployment._parameter_openapi_schema = type(own).model_validate(form)
     if not is_new:
         deployment.model_fields_set.difference_update(THEIRS)
-    await runner.aadd_deployment(deployment)
+    return await runner.aadd_deployment(deployment)
 
 
 def hear_mlflow(root: Path) -> None:

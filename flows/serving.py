@@ -61,7 +61,7 @@ def serve_all(root: Path, prefect_port: int, mlflow_port: int) -> dict[str, Any]
                 tell(f"Logs:    {root / STATE / 'logs'}   (Ctrl-C stops everything)")
             while not stop.wait(0.5):
                 for part in parts:
-                    if revive(part, root):
+                    if revive(part, root) and part is serving:
                         # Else nobody would wait for the flow runs that it had started.
                         end_strays(mark, parts)
         finally:
