@@ -20,7 +20,7 @@ from tasks.runs import find_deployment, list_attempts, mark_change, start_run
 from tasks.standing import Standing, read_standing
 
 RELEASE = "release/release"
-QUIET = ("nothing changed",)  # reasons that are nobody's news
+QUIET = ("nothing changed",)  # decisions that are nobody's news
 
 
 @task(name="follow")
@@ -40,22 +40,27 @@ def rerun_changed(root: Path) -> dict[str, str]:
     Returns:
         Pipeline -> what was decided, in words. What is wrong with one pipeline stays its own.
     """
-    return {name: _guard(root, name, rerun) for name in list_pipelines(root)}
+    say = get_run_logger().info
+    return {name: guard(root, name, rerun, say) for name in list_pipelines(root)}
 
 
 @task(name="release changed")
 def release_changed(root: Path) -> dict[str, str]:
     """Start the release of every champion that was not released yet."""
-    return {name: _guard(root, name, start_release) for name in list_pipelines(root)}
+    say = get_run_logger().info
+    return {name: guard(root, name, start_release, say) for name in list_pipelines(root)}
 
 
-def _guard(root: Path, name: str, decide: Callable[[Path, str], str]) -> str:
+def guard(
+    root: Path, name: str, decide: Callable[[Path, str], str], say: Callable[[str], None]
+) -> str:
+    """What was decided for one pipeline, or in words what is wrong with it; news are said."""
     try:
         said = decide(root, name)
     except (TunesmithError, OSError) as error:
         said = " ".join(str(error).split())
-    if said and said not in QUIET:
-        get_run_logger().info("%s: %s", name, said)
+    if said not in QUIET:
+        say(f"{name}: {said}")
     return said
 
 
