@@ -6,11 +6,11 @@ import csv
 import io
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetuning.errors import Fault, wrong
+from finetuning.errors import Fault, InputError, wrong
 
 if TYPE_CHECKING:
     import pandas
@@ -37,24 +37,32 @@ def read_table(path: Path, key: str = "data.train") -> pandas.DataFrame:
 
 def read_cells(path: Path, key: str) -> tuple[list[str], list[list[str | None]]]:
     """As `read_table`: the columns' names and the rows, without pandas."""
-    if not path.is_file():
-        near = sorted(item.name for item in path.parent.glob("*") if item.suffix in ENDINGS)
-        there = f" It holds {', '.join(near[:10])}." if near else " It holds no table."
-        folder = path.absolute().parent.name
-        raise wrong(key, path.name, f"There is no such file in {folder}/.{there}")
+    check_file(path, key)
     readers = {
         ".csv": lambda: _read_delimited(path, ",", key),
         ".tsv": lambda: _read_delimited(path, "\t", key),
         ".jsonl": lambda: _read_jsonl(path, key),
         ".parquet": lambda: _read_parquet(path, key),
     }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise wrong(key, path.name, f"Give a table that ends with {', '.join(ENDINGS)}.")
-    columns, values = reader()
+    columns, values = readers[path.suffix.lower()]()
     if not values:
         raise wrong(key, path.name, "The table has no rows: give at least a few for each label.")
     return columns, values
+
+
+def check_file(path: Path, key: str) -> None:
+    """Refuse what is no file, or has not the ending of a table.
+
+    Raises:
+        InputError: It is such a one; with the tables beside it.
+    """
+    if not path.is_file():
+        near = sorted(item.name for item in path.parent.glob("*") if item.suffix in ENDINGS)
+        there = f" It holds {', '.join(near[:10])}." if near else " It holds no table."
+        folder = path.absolute().parent.name
+        raise wrong(key, path.name, f"There is no such file in {folder}/.{there}")
+    if path.suffix.lower() not in ENDINGS:
+        raise wrong(key, path.name, f"Give a table that ends with {', '.join(ENDINGS)}.")
 
 
 def decode(path: Path, key: str) -> str:
@@ -68,42 +76,77 @@ def decode(path: Path, key: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        found = f"{path.name}, line {line}: byte 0x{data[error.start]:02x}"
-        remedy = "The file is not UTF-8. Save it as UTF-8 (iconv -f latin1 -t utf-8 OLD > NEW)."
-        raise wrong(key, found, remedy) from None
+        raise explain_encoding(path, line, data[error.start], key) from None
+
+
+def explain_encoding(path: Path, line: int, byte: int, key: str) -> InputError:
+    """That a byte in a line, counted from 1, is not UTF-8."""
+    remedy = "The file is not UTF-8. Save it as UTF-8 (iconv -f latin1 -t utf-8 OLD > NEW)."
+    return wrong(key, f"{path.name}, line {line}: byte 0x{byte:02x}", remedy)
 
 
 def _read_delimited(
     path: Path, delimiter: str, key: str
 ) -> tuple[list[str], list[list[str | None]]]:
-    text = decode(path, key)
-    if "\0" in text:
-        raise wrong(key, path.name, "The file holds null bytes: it is damaged or not a text table.")
+    rows = list(parse_delimited(io.StringIO(decode(path, key), newline=""), delimiter, path, key))
+    header = rows.pop(0) if rows else []
+    check_header(header, path, key)
+    ragged = [number for number, row in enumerate(rows, 1) if len(row) != len(header)]
+    if ragged:
+        raise explain_ragged(len(ragged), ragged[0], header, path, key)
+    return header, [blank(row) for row in rows]
+
+
+def parse_delimited(
+    lines: Iterable[str], delimiter: str, path: Path, key: str
+) -> Iterator[list[str]]:
+    """The rows of a csv or tsv file, the header first; lines without a cell are none.
+
+    Raises:
+        InputError: A line holds a null byte, or quotes do not match.
+    """
     csv.field_size_limit(LONGEST_CELL)
     # Strict: a quote that is never closed would swallow the rows after it without a word.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows = []
+    reader = csv.reader(_refuse_nulls(lines, path, key), delimiter=delimiter, strict=True)
     begin = 1
     try:
         for row in reader:
             begin = reader.line_num + 1
             if row:
-                rows.append(row)
+                yield row
     except csv.Error as error:
         found = f"{path.name}, in the row that begins on line {begin}"
         remedy = 'Put a cell with quotes in quotes, and write each of its own twice: "a ""b"" c".'
         raise wrong(key, found, f"{str(error).capitalize()}. {remedy}") from None
-    header = rows.pop(0) if rows else []
-    _check_header(header, path, key)
-    ragged = [number for number, row in enumerate(rows, 1) if len(row) != len(header)]
-    if ragged:
-        first = ragged[0]
-        found = f"{path.name}: {len(ragged)} rows without {len(header)} cells, first row {first}"
-        raise wrong(key, found, "Quote cells that hold the delimiter or a line break.")
-    return header, [[cell if cell != "" else None for cell in row] for row in rows]
 
 
-def _check_header(header: list[str], path: Path, key: str) -> None:
+def _refuse_nulls(lines: Iterable[str], path: Path, key: str) -> Iterator[str]:
+    for line in lines:
+        if "\0" in line:
+            remedy = "The file holds null bytes: it is damaged or not a text table."
+            raise wrong(key, path.name, remedy)
+        yield line
+
+
+def explain_ragged(
+    count: int, first: int, header: Sequence[str], path: Path, key: str
+) -> InputError:
+    """That some rows, the first of them by its 1-based number, have not the header's cells."""
+    found = f"{path.name}: {count} rows without {len(header)} cells, first row {first}"
+    return wrong(key, found, "Quote cells that hold the delimiter or a line break.")
+
+
+def blank(row: Sequence[str]) -> list[str | None]:
+    """A row in which empty cells are None."""
+    return [cell if cell != "" else None for cell in row]
+
+
+def check_header(header: Sequence[str], path: Path, key: str) -> None:
+    """Refuse a header without columns, or with one twice.
+
+    Raises:
+        InputError: It is such a one.
+    """
     if not header:
         raise wrong(key, path.name, "The file is empty: it needs a header line and rows.")
     doubles = sorted({name for name in header if header.count(name) > 1})
@@ -112,9 +155,17 @@ def _check_header(header: list[str], path: Path, key: str) -> None:
 
 
 def _read_jsonl(path: Path, key: str) -> tuple[list[str], list[list[str | None]]]:
-    records: list[dict[str, Any]] = []
     # Not str.splitlines: it would also cut at U+2028 and the like, which JSON lets stand.
-    for number, line in enumerate(decode(path, key).split("\n"), 1):
+    return tabulate(list(parse_records(decode(path, key).split("\n"), path, key)))
+
+
+def parse_records(lines: Iterable[str], path: Path, key: str) -> Iterator[dict[str, Any]]:
+    """The objects of a jsonl file; blank lines are none.
+
+    Raises:
+        InputError: A line is not one JSON object, or holds half a character.
+    """
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
@@ -125,14 +176,13 @@ def _read_jsonl(path: Path, key: str) -> tuple[list[str], list[list[str | None]]
             raise wrong(key, found, "Not JSON: one object a line.") from None
         if not isinstance(record, dict):
             raise wrong(key, f"{path.name}, line {number}", "Give one JSON object a line.")
-        records.append(record)
-    return tabulate(records)
+        yield record
 
 
 def tabulate(records: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str | None]]]:
     """Records of JSON as the names of all their columns, and rows of texts."""
     columns = list(dict.fromkeys(name for record in records for name in record))
-    return columns, [[_as_text(record.get(name)) for name in columns] for record in records]
+    return columns, [[as_text(record.get(name)) for name in columns] for record in records]
 
 
 def _read_parquet(path: Path, key: str) -> tuple[list[str], list[list[str | None]]]:
@@ -144,14 +194,20 @@ def _read_parquet(path: Path, key: str) -> tuple[list[str], list[list[str | None
         columns = list(table.column_names)
         values = [table.column(name).to_pylist() for name in range(table.num_columns)]
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        remedy = f"The file cannot be read as parquet: {reason.rstrip('.')}."
-        raise wrong(key, path.name, remedy) from None
-    _check_header(columns, path, key)
-    return columns, [[_as_text(cell) for cell in row] for row in zip(*values, strict=True)]
+        raise explain_parquet(error, path, key) from None
+    check_header(columns, path, key)
+    return columns, [[as_text(cell) for cell in row] for row in zip(*values, strict=True)]
 
 
-def _as_text(value: Any) -> str | None:
+def explain_parquet(error: Exception, path: Path, key: str) -> InputError:
+    """What it means that pyarrow cannot read a file."""
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    remedy = f"The file cannot be read as parquet: {reason.rstrip('.')}."
+    return wrong(key, path.name, remedy)
+
+
+def as_text(value: Any) -> str | None:
+    """A cell of JSON or parquet as text; None where it is null, empty or no number."""
     if value is None or value == "" or (isinstance(value, float) and value != value):
         return None
     if isinstance(value, str):

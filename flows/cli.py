@@ -26,6 +26,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON objec
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file.")
 ]
+Roles = Annotated[
+    list[str], typer.Option("--column", metavar="ROLE=NAME", help="Which column holds what.")
+]
+Settings = Annotated[
+    list[str], typer.Option("--parameter", metavar="NAME=NUMBER", help="As the model takes it.")
+]
 
 
 def Port(help_text: str) -> Any:  # noqa: N802 - it stands where typer's classes stand
@@ -128,6 +134,23 @@ def lineage(
     from flows.inspection import describe_lineage, read_lineage
 
     answer(as_json, lambda: read_lineage(here(), model), describe_lineage)
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="NAME (its champion), NAME@ALIAS or NAME/VERSION.")],
+    given: Annotated[Path, typer.Option("--input", help="A table, or a folder of images.")],
+    output: Annotated[Path, typer.Option("--output", help="csv, jsonl or parquet to write.")],
+    columns: Roles = [],  # noqa: B006
+    parameters: Settings = [],  # noqa: B006
+    batch_rows: Annotated[int | None, typer.Option(help="Rows in memory at a time.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a table or a folder of images with a registered version."""
+    from flows.predicting import describe_predictions, predict_table
+
+    words = (here(), model, given, output, columns, parameters, batch_rows, as_json)
+    answer(as_json, lambda: predict_table(*words), describe_predictions)
 
 
 @app.command()
