@@ -152,6 +152,7 @@ async def deploy_others(runner: Runner) -> None:
     from prefect.events import DeploymentEventTrigger
 
     from flows.compare import compare
+    from flows.predict import predict
     from flows.release import release
     from flows.watch import watch
 
@@ -163,6 +164,8 @@ async def deploy_others(runner: Runner) -> None:
     await deploy(runner, release, "release", {}, [TAG], said)
     said = "Several strategies side by side on the same data, and which one it deserves."
     await deploy(runner, compare, "compare", {}, [TAG], said)
+    said = "Scores a table or a folder of images with a registered model."
+    await deploy(runner, predict, "predict", {}, [TAG], said)
 
 
 async def drop_late(deployment: UUID) -> None:

@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -16,16 +17,16 @@ def take_port():
         return probe.getsockname()[1]
 
 
-def ask(url, body=None):
+def ask(url, body=None, method=None):
     """Status and content of an address; (0, "") where nothing answers."""
     data = None if body is None else json.dumps(body).encode()
-    request = Request(url, data, {"Content-Type": "application/json"})
+    request = Request(url, data, {"Content-Type": "application/json"}, method=method)
     try:
         with OPENER.open(request, timeout=10) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:
         return error.code, ""
-    except OSError:
+    except (OSError, HTTPException):  # such as an answer that was cut off
         return 0, ""
 
 

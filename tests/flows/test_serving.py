@@ -40,12 +40,25 @@ def marked_by(parent):
     return found
 
 
+def await_scheduled(api, name):
+    """Wait until Prefect's server has scheduled runs of a deployment."""
+    wanted = {
+        "deployments": {"name": {"any_": [name]}},
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+    }
+    until = time.monotonic() + 90
+    while json.loads(ask(f"{api}/flow_runs/count", wanted)[1]) == 0:
+        assert time.monotonic() < until, "the server schedules nothing"
+        time.sleep(0.5)
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     """`up` over a project with the sample's pipeline file: the process, its folder, its ports."""
     tmp_path = tmp_path_factory.mktemp("served")
     (tmp_path / "pipelines").mkdir()
     text = (PIPELINES / "reviews.yaml").read_text("utf-8")
+    text += "schedule: 0 6 * * mon\n"
     (tmp_path / "pipelines" / "reviews.yaml").write_text(text, "utf-8")
     ports = take_port(), take_port()
     away = ("PREFECT_", "MLFLOW_")
@@ -93,6 +106,13 @@ def test_up_serves_takes_up_new_files_and_leaves_nothing_behind(running):
     assert "tunesmith" in deployment["tags"]
     assert (root / "mlruns" / "mlflow.db").is_file()
 
+    for other in ("watch/watch", "release/release", "compare/compare", "predict/predict"):
+        await_status(f"{api}/deployments/name/{other}", patience=20)
+    await_scheduled(api, "watch")
+
+    (first,) = deployment["schedules"]
+    assert first["schedule"]["cron"] == "0 6 * * mon"
+    ask(f"{api}/deployments/{deployment['id']}/schedules/{first['id']}", {"active": False}, "PATCH")
     own = [{"schedule": {"interval": 86400}, "active": False}]
     assert ask(f"{api}/deployments/{deployment['id']}/schedules", own)[0] == 201
     text = (root / "pipelines" / "reviews.yaml").read_text("utf-8")
@@ -106,7 +126,9 @@ def test_up_serves_takes_up_new_files_and_leaves_nothing_behind(running):
         deployment = json.loads(ask(f"{api}/deployments/name/finetune/reviews")[1])
         time.sleep(0.3)
     assert "data/others" in deployment["description"]
-    assert [one["schedule"]["interval"] for one in deployment["schedules"]] == [86400]
+    schedules = deployment["schedules"]
+    assert {one["schedule"].get("interval") for one in schedules} == {None, 86400}
+    assert not any(one["active"] for one in schedules)
 
     started = marked_by(process.pid)
     assert len(started) >= 3
