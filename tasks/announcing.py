@@ -9,6 +9,8 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.events import emit_event
 
+from tasks.registry import TAG
+
 if TYPE_CHECKING:
     from tasks.releasing import Release
 
@@ -48,6 +50,20 @@ def link_model(name: str, version: str | None, run_id: str, experiment: str | No
         place = f"{address}/#/experiments/{experiment}/runs/{run_id}"
         said = f"the MLflow run {run_id}"
         create_link_artifact(place, said, key=make_key(name, "mlflow-run"), description=said)
+
+
+def describe_flow_run() -> dict[str, str]:
+    """What an MLflow run says of the flow run that makes it: its id, and a note with a link to it."""
+    from prefect.runtime import flow_run
+    from prefect.utilities.urls import url_for
+
+    identifier = flow_run.get_id()
+    if identifier is None:
+        return {}
+    tags = {f"{TAG}.flow_run_id": str(identifier)}
+    if address := url_for("flow-run", obj_id=identifier):
+        tags["mlflow.note.content"] = f"Made by [this flow run]({address}) in Prefect."
+    return tags
 
 
 def announce_registration(name: str, facts: dict[str, Any]) -> None:

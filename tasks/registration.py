@@ -25,6 +25,7 @@ from finetuning.lineage import (
 )
 from finetuning.pipelines import flatten
 from finetuning.statistics import SEED as RESAMPLING
+from tasks.announcing import describe_flow_run
 from tasks.evaluation import EVALUATION, PREDICTIONS
 from tasks.judging import describe_candidate, judge_candidate
 from tasks.logged_model import keep_model
@@ -145,8 +146,8 @@ def open_run(client: MlflowClient, work: Work, digest: str) -> str:
     tags = {
         f"{TAG}.digest": digest,
         f"{TAG}.data_version": work.data.version,
-        f"{TAG}.flow_run_id": str(flow_run.get_id() or ""),
         "mlflow.user": find_asker(),
+        **describe_flow_run(),
     }
     name = f"{work.pipeline.name}-{work.pipeline.strategy.kind}-{digest[:8]}"
     return str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)

@@ -184,3 +184,20 @@ def test_the_event_is_one_that_the_server_takes(api, tmp_path, monkeypatch):
 
     monkeypatch.setenv("PREFECT_API_URL", api)
     assert json.loads(json.dumps(notify(tmp_path)))["status"] == "sent"
+
+
+def test_one_training_at_a_time_uses_the_device(api):
+    """While one holds the machine's limit another waits; then it is free."""
+    import asyncio
+
+    from prefect.concurrency.sync import concurrency
+
+    from flows.deployments import limit_device
+    from tasks.devices import name_device, occupy_device
+
+    asyncio.run(limit_device())
+    with occupy_device(), pytest.raises(TimeoutError):  # noqa: SIM117 - the inner one must wait
+        with concurrency(name_device(), timeout_seconds=1, strict=True):
+            pass
+    with concurrency(name_device(), timeout_seconds=5, strict=True):
+        pass

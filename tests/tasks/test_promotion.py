@@ -467,6 +467,21 @@ def race(registry, racers, held):
     assert all(one.done for one in read_succession(registry.client, registry.name).changes)
 
 
+def test_a_registration_is_outdated_once_a_later_run_led_elsewhere(registry):
+    """Data that went forth and back: the earlier version is offered again, not found up to date."""
+    versions = [registry.add() for _ in range(2)]
+    places = (registry.client, registry.root, registry.name)
+
+    def look(version):
+        facts = {"model_version": version, "gate": {"champion": None}}
+        return is_current(registry.root, registry.name, facts)
+
+    for offered, other in (versions, versions[::-1]):
+        offer(*places, offered, automatic=False)
+        assert (look(offered), look(other)) == (True, False)
+        assert registry.look() == (None, None, offered)
+
+
 def test_a_kept_verdict_is_current_while_its_champion_is(registry):
     """Held against no champion: current until there is one, unless the version is it itself."""
     for _ in range(2):
