@@ -53,7 +53,7 @@ def link_model(name: str, version: str | None, run_id: str, experiment: str | No
 
 
 def describe_flow_run() -> dict[str, str]:
-    """What an MLflow run says of the flow run that makes it: its id, and a note with a link to it."""
+    """What an MLflow run says of the flow run that makes it: its id, and a link to it."""
     from prefect.runtime import flow_run
     from prefect.utilities.urls import url_for
 
