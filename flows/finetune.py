@@ -13,6 +13,7 @@ from finetuning.pipelines import find_root
 from flows.environment import hush_libraries
 from flows.preparation import hold_pipeline, need_work
 from tasks.checking import validate
+from tasks.data_changes import tell_change
 from tasks.encoding import encode
 from tasks.evaluation import evaluate
 from tasks.planning import Work
@@ -39,8 +40,10 @@ def finetune(
     root = root or find_root(Path.cwd())
     with hold_pipeline(root, pipeline, overrides or []):
         work = need_work(root, pipeline, overrides or [])
+        taken = snapshot(work)
+        tell_change(work, return_state=True)  # for people to read: what fails in it stops nothing
         outcomes = [
-            snapshot(work),
+            taken,
             validate(work),
             encode(work),
             train(work),

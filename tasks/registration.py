@@ -25,6 +25,7 @@ from finetuning.lineage import (
 )
 from finetuning.pipelines import flatten
 from finetuning.statistics import SEED as RESAMPLING
+from tasks.data_changes import CHANGE, describe_change, find_change
 from tasks.evaluation import EVALUATION, PREDICTIONS
 from tasks.judging import describe_candidate, judge_candidate
 from tasks.logged_model import keep_model
@@ -181,19 +182,25 @@ def trace(work: Work, verdict: dict[str, Any], run_id: str) -> Lineage:
 
 
 def write_record(work: Work, folder: Path, verdict: dict[str, Any], lineage: Lineage) -> None:
-    """Write what is kept with the run: pipeline, verdict, lineage, report, validation, rows."""
+    """Write what is kept with the run: pipeline, verdict, lineage, report, validation, rows.
+
+    And what changed in the data since the newest model, if anything did.
+    """
     import yaml
 
     (folder / "pipeline.yaml").write_text(
         yaml.safe_dump(work.pipeline.model_dump(mode="json"), sort_keys=False), "utf-8"
     )
-    for name, value in (("verdict.json", verdict), ("lineage.json", lineage.to_json())):
+    change = find_change(work)
+    written = {"verdict.json": verdict, "lineage.json": lineage.to_json()}
+    for name, value in (written | ({CHANGE: change} if change else {})).items():
         (folder / name).write_text(json.dumps(value, indent=1, ensure_ascii=False), "utf-8")
     shutil.copytree(fetch(work, "validate").folder, folder / "validation", dirs_exist_ok=True)
     (folder / "validation" / "manifest.json").unlink(missing_ok=True)
     evaluated = fetch(work, "evaluate").folder
     shutil.copy(evaluated / PREDICTIONS, folder / PREDICTIONS)
-    page, card = render_pages(make_report(work, verdict, lineage))
+    told = describe_change(change) if change else ()
+    page, card = render_pages(make_report(work, verdict, lineage, told))
     (folder / "report.html").write_text(page, "utf-8")
     (folder / "model_card.md").write_text(card, "utf-8")
 
