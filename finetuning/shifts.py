@@ -109,7 +109,7 @@ def _test_counts(table: np.ndarray) -> tuple[str, float]:
     from scipy.stats import chi2_contingency, fisher_exact
 
     def expect(some: np.ndarray) -> np.ndarray:
-        return np.outer(some.sum(axis=1), some.sum(axis=0)) / some.sum()
+        return np.asarray(np.outer(some.sum(axis=1), some.sum(axis=0)) / some.sum())
 
     # The rarest are one cell, and it takes in the next rarest until it holds enough.
     order = np.argsort(-table.sum(axis=0), kind="stable")
