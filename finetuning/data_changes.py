@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from finetuning.differences import compare_rows, find_added
+from finetuning.differences import compare_rows, find_added, find_new
 from finetuning.shifts import Shift, compare_numbers, compare_shares, conclude, correct, describe
 from finetuning.traits import compare_words
 
@@ -20,8 +20,8 @@ ADDED = " of the rows added"
 def compare_data(before: pandas.DataFrame, after: pandas.DataFrame) -> dict[str, Any]:
     """What became of the rows, and whether labels, lengths, slices and words shifted.
 
-    All rows are compared with all, and the rows whose text is new with those before: a few strange
-    rows among many do not move the whole.
+    All rows are compared with all, and the rows added with those before: a few strange rows among
+    many do not move the whole. Words are those of the rows whose text is new.
 
     Args:
         before: Rows with the columns in MATCHED, and a column for each trait, see
@@ -45,8 +45,9 @@ def compare_data(before: pandas.DataFrame, after: pandas.DataFrame) -> dict[str,
     added, shifts = find_added(before, after), list(_compare_traits(before, after, ""))
     if 0 < len(added) < len(after):
         shifts += _compare_traits(before, added, ADDED)
-    if len(added) and added["words"].str.strip().any():
-        vocabulary, shift = compare_words(before, added)
+    new = find_new(before, after)
+    if new["words"].str.strip().any():
+        vocabulary, shift = compare_words(before, new)
         shifts.append(shift)
         words.append(str(vocabulary))
         found["vocabulary"] = asdict(vocabulary)

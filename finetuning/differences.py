@@ -116,6 +116,32 @@ def _pick(
 
 
 def find_added(before: pandas.DataFrame, after: pandas.DataFrame) -> pandas.DataFrame:
+    """The rows that `compare_rows` counts as added, those of a text that stood before included.
+
+    Without those, rows drawn at random from the same source would seem to differ: what repeats is
+    short.
+    """
+    former = _group(before)
+    left = {key: count.total() for key, count in former.items()}
+    labels = after["label"].fillna("")
+    unmatched = []
+    for place, (key, label) in enumerate(zip(after["key"], labels, strict=True)):
+        known = former.get(key)
+        if known is not None and known[label]:
+            known[label] -= 1
+            left[key] -= 1
+        else:
+            unmatched.append((place, key))
+    added = []
+    for place, key in unmatched:
+        if left.get(key):  # this row is an earlier one that was relabelled
+            left[key] -= 1
+        else:
+            added.append(place)
+    return after.iloc[added]
+
+
+def find_new(before: pandas.DataFrame, after: pandas.DataFrame) -> pandas.DataFrame:
     """The rows of `after` whose text stands nowhere in `before`."""
     return after[~after["key"].isin(set(before["key"]))]
 

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 ANSWERABLE = ("answerable", "unanswerable", "unreadable")
 SHOWN_WORDS = 10  # of the most frequent new ones
-UNKNOWN_WORDS = "unknown words of the rows added, share a row"
+UNKNOWN_WORDS = "unknown words of the new texts, share a row"
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 _UNWORDED = ("image", "answers", "label")  # roles whose cells are not read as words
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words of rows that were added, held against those of the training rows before.
+    """The words of rows whose text is new, held against those of the training rows before.
 
     Attributes:
-        words: Words of the rows added, repetitions counted.
+        words: Words of the new texts, repetitions counted.
         unknown: Share of them that stood in no training row before (the out-of-vocabulary rate).
         usual: That share in the rows before that were not trained on: what is usual for new rows;
             None where there were none.
-        frequent: The unknown words that stand in most of the rows added, and in how many.
+        frequent: The unknown words that stand in most of these rows, and in how many.
     """
 
     words: int
@@ -46,7 +46,7 @@ class Vocabulary:
         shown = ", ".join(f"{word} ({rows:,})" for word, rows in self.frequent)
         listed = f"; most rows have: {shown}" if shown else ""
         return (
-            f"{self.unknown:.1%} of the {self.words:,} words of the rows added stood in no "
+            f"{self.unknown:.1%} of the {self.words:,} words of the new texts stood in no "
             f"training row before{usual}{listed}"
         )
 
@@ -104,14 +104,14 @@ def split_words(text: str) -> list[str]:
 
 
 def compare_words(before: pandas.DataFrame, added: pandas.DataFrame) -> tuple[Vocabulary, Shift]:
-    """What words the rows added bring, and whether more of them are new than is usual.
+    """What words new texts bring, and whether more of them are unknown than is usual.
 
     Usual is what rows before that were not trained on have: their share of unknown words a row is
-    compared with that of the rows added, by `compare_numbers`.
+    compared with that of the new texts, by `compare_numbers`. Neither texts stand in train.
 
     Args:
         before: Rows with columns split and words.
-        added: Likewise, of rows that did not stand there.
+        added: Likewise, of rows whose text did not stand there.
     """
     trained = before["split"] == "train"
     known = {word for text in before.loc[trained, "words"] for word in split_words(text)}

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas
 
 from finetuning.data_changes import compare_data, tabulate
@@ -61,6 +62,15 @@ def test_more_of_the_same_is_chance():
     assert verdicts(found)["labels"] == verdicts(found)["labels of the rows added"] == CHANCE
 
 
+def test_rows_that_repeat_are_no_shift():
+    """Half of the rows against all: what repeats is short, and counts as added."""
+    texts = [*(["short"] * 400), *(f"{'long ' * 9}{n:03}" for n in range(400))]
+    rows = table(np.random.default_rng(0).permutation(texts))
+    found = compare_data(rows[:400], rows)
+    assert found["rows"]["added"] == 400
+    assert verdicts(found)[f"{LENGTH} of the rows added"] == CHANCE
+
+
 def test_all_p_values_are_corrected_together():
     """Of all rows, of the rows added, and of their words: one family."""
     added = table([f"new {n}" for n in range(30)], "b")
@@ -78,7 +88,7 @@ def test_all_new_rows_are_compared_once():
     """Where no row stayed, the rows added are all rows."""
     found = compare_data(BEFORE, table([f"other {n}" for n in range(50)]))
     assert [one["trait"] for one in found["shifts"]] == [
-        *("labels", LENGTH, "unknown words of the rows added, share a row"),
+        *("labels", LENGTH, "unknown words of the new texts, share a row"),
     ]
 
 

@@ -2,7 +2,7 @@
 
 import pandas
 
-from finetuning.differences import compare_rows, compare_values, find_added
+from finetuning.differences import compare_rows, compare_values, find_added, find_new
 
 
 def table(*rows):
@@ -45,10 +45,23 @@ def test_the_same_rows_in_another_order_are_the_same():
     assert compare_rows(before, before.assign(label=["a", "b"])).relabelled == 1
 
 
-def test_added_rows_are_those_with_new_texts():
+def test_new_rows_are_those_with_new_texts():
     """A text that stood before is not new, however it is labelled."""
     before, after = table(("one", "a", "train")), table(("one", "b", "train"), ("two", "a", "test"))
-    assert list(find_added(before, after)["key"]) == ["two"]
+    assert list(find_new(before, after)["key"]) == ["two"]
+
+
+def test_added_rows_are_those_that_are_counted():
+    """Rows a, a, b become c, b, b, b, a: of the text one is relabelled, and two are added."""
+    before = table(*(("t", name, "train") for name in "aab"))
+    after = table(*(("t", name, "train") for name in "cbbba"), ("new", "a", "test"))
+    found = find_added(before, after)
+    assert len(found) == compare_rows(before, after).added == 3
+    # One a and one b stood there; the other a became c.
+    assert list(zip(found["key"], found["label"], strict=True)) == [
+        *(("t", "b"), ("t", "b"), ("new", "a")),
+    ]
+    assert find_added(after, before).empty
 
 
 def test_values_are_said_with_before_and_after():

@@ -100,7 +100,7 @@ def test_new_words_are_counted_against_the_training_rows():
     # By row: 0 and 1/2 before, 2/3 and 1/3 now.
     assert shift.before["mean"] == pytest.approx(0.25)
     assert shift.after["mean"] == pytest.approx(0.5)
-    assert str(vocabulary).startswith("50.0% of the 6 words of the rows added stood in no training")
+    assert str(vocabulary).startswith("50.0% of the 6 words of the new texts stood in no training")
 
 
 def test_without_held_out_rows_there_is_nothing_usual():

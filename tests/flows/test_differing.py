@@ -81,5 +81,5 @@ def test_other_test_rows_are_said():
     assert "on other test rows" in words
     assert "1 rows added, 0 removed" in words
     assert "added: 'y' (a)" in words
-    assert "100.0% of the 1 words of the rows added stood in no training row before" in words
+    assert "100.0% of the 1 words of the new texts stood in no training row before" in words
     assert "labels: too little to compare" in words
