@@ -13,7 +13,7 @@ from finetuning.pipelines import find_root
 from flows.environment import hush_libraries
 from flows.preparation import hold_pipeline, need_work
 from tasks.checking import validate
-from tasks.data_changes import tell_change
+from tasks.data_shifts import tell_change
 from tasks.encoding import encode
 from tasks.evaluation import evaluate
 from tasks.planning import Work

@@ -25,7 +25,7 @@ from finetuning.lineage import (
 )
 from finetuning.pipelines import flatten
 from finetuning.statistics import SEED as RESAMPLING
-from tasks.data_changes import CHANGE, describe_change, find_change
+from tasks.data_shifts import CHANGE, describe_change, find_change
 from tasks.evaluation import EVALUATION, PREDICTIONS
 from tasks.judging import describe_candidate, judge_candidate
 from tasks.logged_model import keep_model

@@ -101,7 +101,7 @@ def _compare(work: Work, newest: Any) -> dict[str, Any]:
     components = {
         "before": [record["run_id"], record["row_digests"], record["config"]["data"]],
         "after": [work.plans["snapshot"].key, work.pipeline.data.model_dump(mode="json")],
-        "code": digest_code("tasks.data_changes"),
+        "code": digest_code("tasks.data_shifts"),
         "libraries": {name: metadata.version(name) for name in ("pandas", "scipy")},
     }
     key = digest_value(components)

@@ -10,8 +10,8 @@ from finetuning.config import Pipeline
 from finetuning.snapshots import digest_rows, take_snapshot
 from finetuning.sources import BaseModel
 from tasks import data_changes
-from tasks.data_changes import describe_change, find_change, tell_change
 from tasks.data_files import hash_folder
+from tasks.data_shifts import describe_change, find_change, tell_change
 from tasks.data_state import DataVersion
 from tasks.planning import plan
 from tasks.snapshot import ROWS
