@@ -35,7 +35,7 @@ SCORED_AT_ONCE = 16  # blocks
 def run_ours(arguments: argparse.Namespace) -> Any:
     """Read, encode and train as a pipeline's stages do, without what lies around them."""
     from finetuning.adaptation import adapt
-    from finetuning.blocks import open_encoder
+    from finetuning.block_encoding import open_encoder
     from finetuning.config import Pipeline
     from finetuning.snapshots import take_snapshot
 

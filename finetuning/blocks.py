@@ -11,28 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finetuning.passages import name_input, name_scored
-from finetuning.progress import track
-from finetuning.tokenization import ROWS_A_CALL, load_tokenizer, make_example, vary
-
 if TYPE_CHECKING:
-    import pandas
     import torch
-
-    from finetuning.config import Columns, Training
-
-__all__ = [
-    "find_usable",
-    "load_rows",
-    "make_example",
-    "open_encoder",
-    "save_rows",
-    "vary",
-]
 
 PACKED = -1  # the table row of a block that holds tokens of several
 UNKNOWN = -1  # the class of every block
@@ -117,115 +101,6 @@ class BlockRows:
         return batch, following[batch["wanted"]]
 
 
-@dataclass(frozen=True)
-class BlockEncoder:
-    """A tokenizer, what it is to read, and how long a block is.
-
-    begin: the token before every text, or None. end: the token after it, or None. overlap: tokens
-    that the windows of a row have in common.
-    """
-
-    tokenizer: Any
-    columns: Columns
-    length: int
-    overlap: int
-
-    @property
-    def end(self) -> int | None:
-        """The token that ends a text."""
-        return self.tokenizer.eos_token_id  # type: ignore[no-any-return]
-
-    @property
-    def begin(self) -> int | None:
-        """The token that a text begins behind: its own kind of token, or the end of another."""
-        own: int | None = self.tokenizer.bos_token_id
-        return self.end if own is None else own
-
-    def encode(
-        self,
-        rows: pandas.DataFrame,
-        labels: np.ndarray,  # noqa: ARG002 - there are no classes
-        title: str = "encoding",
-        learning: bool = False,
-    ) -> BlockRows:
-        """See `problem.Encoder`; a missing cell is empty, an empty completion is not scored."""
-        begun = self._tokenize(rows, name_input(self.columns), title)
-        begin = [] if self.begin is None else [self.begin]
-        end = [] if self.end is None else [self.end]
-        if self.columns.completion is None:
-            if learning:
-                after = end if end != begin else []
-                return pack([begin + ids + after for ids in begun], self.length)
-            return self._place([begin + ids for ids in begun], [1] * len(begun))
-        completed = self._tokenize(rows, self.columns.completion, title)
-        prompts = [begin + ids for ids in begun]
-        # A completion ends; a text may go on.
-        whole = [
-            prompt + (ids + end if ids else [])
-            for prompt, ids in zip(prompts, completed, strict=True)
-        ]
-        return self._place(whole, [max(1, len(prompt)) for prompt in prompts])
-
-    def _tokenize(self, rows: pandas.DataFrame, column: str, title: str) -> list[list[int]]:
-        """Token ids of each cell, without special tokens; none where there is no such column."""
-        cells = rows[column].fillna("") if column in rows else [""] * len(rows)
-        texts = [str(cell) for cell in cells]
-        ids: list[list[int]] = []
-        starts = range(0, len(texts), ROWS_A_CALL)
-        for start in track(starts, title, len(starts)):
-            ids += self.tokenizer(
-                texts[start : start + ROWS_A_CALL],
-                add_special_tokens=False,
-                return_attention_mask=False,
-                verbose=False,
-            )["input_ids"]
-        return ids
-
-    def _place(self, whole: list[list[int]], firsts: list[int]) -> BlockRows:
-        """Every row by itself: its ids, and the place of the first that is to be predicted."""
-        tokens: list[np.ndarray] = []
-        learned: list[np.ndarray] = []
-        places: list[int] = []
-        for row, (ids, first) in enumerate(zip(whole, firsts, strict=True)):
-            # A row without any token still needs one to stand on.
-            own = np.array(ids or [self.end or 0], np.int32)
-            for start, end, fresh in place_windows(len(own), first, self.length, self.overlap):
-                tokens.append(own[start:end])
-                learned.append(np.arange(start, end) >= fresh)
-                places.append(row)
-        return _join(tokens, learned, np.array(places, np.int64))
-
-    def save(self, folder: Path) -> None:
-        """Write the tokenizer."""
-        self.tokenizer.save_pretrained(folder)
-
-
-def open_encoder(
-    folder: Path,
-    columns: Columns,
-    training: Training,
-    data: Path | None = None,  # noqa: ARG001 - every problem's part is called alike
-) -> BlockEncoder:
-    """The encoder of a base model, or of a model that was trained from one.
-
-    A block is as long as training.max_length, or as the tokenizer and the model can read. Windows
-    of one row have training.stride tokens in common, but at most half of a block and at least one.
-    """
-    from transformers import AutoConfig
-
-    tokenizer = load_tokenizer(folder)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    positions = getattr(config, "max_position_embeddings", None) or training.max_length
-    length = min(training.max_length, tokenizer.model_max_length, positions)
-    return BlockEncoder(tokenizer, columns, length, max(1, min(training.stride, length // 2)))
-
-
-def find_usable(rows: pandas.DataFrame, columns: Columns) -> pandas.Series[bool]:
-    """The rows that have a text, or a prompt and a completion, that is not blank."""
-    scored = rows[name_scored(columns)]
-    return rows[name_input(columns)].notna() & scored.fillna("").str.strip().ne("")
-
-
 def pack(texts: Sequence[Sequence[int]], length: int) -> BlockRows:
     """Texts joined and cut into blocks of `length` tokens; the last one is as long as what is left.
 
@@ -240,6 +115,29 @@ def pack(texts: Sequence[Sequence[int]], length: int) -> BlockRows:
     tokens = [stream[start : start + length] for start in starts]
     learned = [np.arange(len(block)) > 0 for block in tokens]
     return _join(tokens, learned, np.full(len(tokens), PACKED, np.int64))
+
+
+def place_rows(
+    rows: Sequence[Sequence[int]], firsts: Sequence[int], length: int, overlap: int
+) -> BlockRows:
+    """Every row by itself, in windows.
+
+    Args:
+        rows: Token ids of each, one at least.
+        firsts: The place of the first one that is to be predicted.
+        length: Longest window.
+        overlap: See `place_windows`.
+    """
+    tokens: list[np.ndarray] = []
+    learned: list[np.ndarray] = []
+    places: list[int] = []
+    for row, (ids, first) in enumerate(zip(rows, firsts, strict=True)):
+        own = np.array(ids, np.int32)
+        for start, end, fresh in place_windows(len(own), first, length, overlap):
+            tokens.append(own[start:end])
+            learned.append(np.arange(start, end) >= fresh)
+            places.append(row)
+    return _join(tokens, learned, np.array(places, np.int64))
 
 
 def place_windows(total: int, first: int, length: int, overlap: int) -> list[tuple[int, int, int]]:

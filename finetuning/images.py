@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import wrong
+from finetuning.memory import Memory
 from finetuning.progress import track
 from finetuning.tables import read_cells
 
@@ -66,16 +67,20 @@ def read(
     return [columns.image, columns.label], rows
 
 
-def measure(folder: Path, rows: pandas.DataFrame, columns: Columns) -> pandas.DataFrame:
+def measure(
+    folder: Path, rows: pandas.DataFrame, columns: Columns, memory: Memory | None = None
+) -> pandas.DataFrame:
     """Each image's `key`, the digest of its pixels, and what there is to be expected of it.
 
     The other columns are image.width and image.height in pixels, image.mode (grey or colour),
     image.contrast (lightest minus darkest value) and image.fault (why it cannot be read), as text.
+    An image that the memory knows is not decoded.
     """
     import pandas
 
-    paths = rows[columns.image]
-    found = [measure_image(folder, path) for path in track(paths, "reading images", len(paths))]
+    paths, known = rows[columns.image], memory or Memory()
+    cells = track(paths, "reading images", len(paths))
+    found = [measure_image(folder, path, known) for path in cells]
     values = {
         f"image.{name}": [
             None if (value := getattr(one, name)) is None else str(value) for one in found
@@ -85,21 +90,32 @@ def measure(folder: Path, rows: pandas.DataFrame, columns: Columns) -> pandas.Da
     return pandas.DataFrame({"key": [one.key for one in found], **values}, index=rows.index)
 
 
-def measure_image(folder: Path, path: str | None) -> Measured:
+def measure_image(folder: Path, path: str | None, memory: Memory | None = None) -> Measured:
     """Decode one image and measure it; what cannot be read is known by its path alone."""
-    import numpy as np
-
     if path is None:
         return Measured(_digest(b""), fault=None)
     try:
-        image = open_image(find_image(folder, path))
+        content = find_image(folder, path)
+        known = (memory or Memory()).recall(content, lambda: _measure(content))
     except UnreadableImageError as error:
         return Measured(_digest(path.encode("utf-8", "surrogatepass")), fault=str(error))
+    return Measured(*known)
+
+
+def _measure(content: bytes) -> list[str | int]:
+    """Key, width, height, mode and contrast of an image that can be read."""
+    import numpy as np
+
+    image = open_image(content)
     pixels = np.asarray(image)
-    key = _digest(repr((image.size, image.mode)).encode() + pixels.tobytes())
-    contrast = int(pixels.max()) - int(pixels.min())
     mode = "grey" if image.mode == "L" else "colour"
-    return Measured(key, image.width, image.height, mode, contrast)
+    contrast = int(pixels.max()) - int(pixels.min())
+    return [digest_image(image), image.width, image.height, mode, contrast]
+
+
+def digest_image(image: Picture) -> str:
+    """The digest of an image's pixels, as `open_image` gives them: its row's key."""
+    return _digest(repr((image.size, image.mode)).encode() + image.tobytes())
 
 
 def _digest(content: bytes) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from finetuning.config import Columns, Data, Training
     from finetuning.devices import Device
     from finetuning.expectations import ExpectationSpec
+    from finetuning.memory import Memory
+    from finetuning.pieces import Pieces
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,17 @@ class Reading(Protocol):
         `key` is the pipeline file's key that named it, for the error.
         """
 
-    def measure(self, folder: Path, rows: pandas.DataFrame, columns: Columns) -> pandas.DataFrame:
+    def measure(
+        self,
+        folder: Path,
+        rows: pandas.DataFrame,
+        columns: Columns,
+        memory: Memory | None = None,
+    ) -> pandas.DataFrame:
         """What is found out about each row: `key`, and columns that can be expected something of.
 
-        Rows with the same key never stand on both sides of a split.
+        Rows with the same key never stand on both sides of a split. What the memory knows of a
+        row's file is not found out again.
         """
 
 
@@ -130,6 +139,15 @@ class Encoder(Protocol):
             learning: Whether they are trained on, and so may be cut and packed as that likes best;
                 else they are to be answered, each by itself. Served rows have no target columns.
         """
+
+    def digest(self, rows: pandas.DataFrame) -> list[bytes]:
+        """SHA-256 of all that `cut` reads of each row."""
+
+    def cut(self, rows: pandas.DataFrame, title: str = ...) -> Pieces:
+        """The first half of `encode`, and the slow one: what each row becomes by itself."""
+
+    def join(self, pieces: Pieces, labels: np.ndarray, learning: bool = ...) -> Rows:
+        """The second half: the rows, from the pieces of each."""
 
     def save(self, folder: Path) -> None:
         """Write what `open_encoder` needs to encode in the same way."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas
 
     from finetuning.config import Columns
+    from finetuning.memory import Memory
 
 TEXT_FILE = ".txt"
 PASSAGE = 2000  # characters that a passage of a text file has at most
@@ -82,6 +83,7 @@ def measure(
     folder: Path,  # noqa: ARG001 - every problem's part is called alike
     rows: pandas.DataFrame,
     columns: Columns,
+    memory: Memory | None = None,  # noqa: ARG001 - likewise
 ) -> pandas.DataFrame:
     """The digest of each row's normalised text, or of its prompt, as `key`.
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finetuning.errors import wrong
-from finetuning.images import UnreadableImageError, find_image, open_image
+from finetuning.images import UnreadableImageError, digest_image, find_image, open_image
 from finetuning.labels import balance, weigh_targets
+from finetuning.pieces import Pieces, digest_cells
 from finetuning.progress import track
 
 if TYPE_CHECKING:
@@ -176,27 +177,52 @@ class ImageEncoder:
         rows: pandas.DataFrame,
         labels: np.ndarray,
         title: str = "encoding",
-        learning: bool = False,  # noqa: ARG002 - learned from or answered, an image is encoded alike
+        learning: bool = False,
     ) -> ImageRows:
+        """See `problem.Encoder`.
+
+        Raises:
+            ValueError: An image cannot be read; with its place in the table.
+        """
+        return self.join(self.cut(rows, title), labels, learning)
+
+    def digest(self, rows: pandas.DataFrame) -> list[bytes]:
+        """See `pieces.Maker`; what an image becomes is known by the digest of its pixels."""
+        return digest_cells(rows, ["key"])
+
+    def cut(self, rows: pandas.DataFrame, title: str = "encoding") -> Pieces:
         """Decode the images and scale each to a square, whatever its shape.
 
         A cell is a path in the data set's folder, or the bytes of an image file.
 
         Raises:
-            ValueError: An image cannot be read; with its place in the table.
+            ValueError: An image cannot be read, or its pixels are not those that its key was made
+                of; with its place in the table.
         """
         channels, side = len(self.input.mean), self.input.side
         pixels = np.empty((len(rows), channels, side, side), np.uint8)
         cells = enumerate(rows[self.column])
+        keys = rows["key"].tolist() if self.data is not None and "key" in rows else None
         for place, cell in track(cells, title, len(rows)):
             try:
                 image = open_image(self._read_cell(cell))
+                if keys is not None and digest_image(image) != keys[place]:
+                    raise UnreadableImageError("it was changed since the data was read: run again")
             except UnreadableImageError as error:
                 raise ValueError(f"{self.column}, row {place + 1}: {error}") from None
             image = image.convert("L" if channels == 1 else "RGB")
             scaled = np.asarray(image.resize((side, side), _BILINEAR))
             pixels[place] = scaled.reshape(side, side, channels).transpose(2, 0, 1)
-        return ImageRows(pixels, labels)
+        return Pieces({"pixels": pixels}, {"pixels": np.arange(len(rows) + 1)})
+
+    def join(
+        self,
+        pieces: Pieces,
+        labels: np.ndarray,
+        learning: bool = False,  # noqa: ARG002 - learned from or answered, an image is the same
+    ) -> ImageRows:
+        """See `problem.Encoder`."""
+        return ImageRows(pieces.values["pixels"], labels)
 
     def _read_cell(self, cell: Any) -> bytes:
         if isinstance(cell, bytes | bytearray):

@@ -12,6 +12,7 @@ import numpy as np
 from finetuning.answers import find_first, read_answers
 from finetuning.errors import wrong
 from finetuning.expectations import filled
+from finetuning.pieces import Pieces, digest_cells
 from finetuning.tokenization import load_tokenizer
 from finetuning.windows import (
     NOWHERE,
@@ -48,11 +49,20 @@ class QuestionEncoder:
     def encode(
         self,
         rows: pandas.DataFrame,
-        labels: np.ndarray,  # noqa: ARG002 - questions have none
+        labels: np.ndarray,
         title: str = "encoding",
-        learning: bool = False,  # noqa: ARG002 - windows are the same either way
+        learning: bool = False,
     ) -> Windows:
         """See `problem.Encoder`; a question or context that is missing is empty."""
+        return self.join(self.cut(rows, title), labels, learning)
+
+    def digest(self, rows: pandas.DataFrame) -> list[bytes]:
+        """See `pieces.Maker`."""
+        columns = self.columns
+        return digest_cells(rows, [columns.question, columns.context, columns.answers])
+
+    def cut(self, rows: pandas.DataFrame, title: str = "encoding") -> Pieces:
+        """Each question's windows."""
         asked, contexts = (
             [str(cell) for cell in rows[name].fillna("")]
             for name in (self.columns.question, self.columns.context)
@@ -73,7 +83,16 @@ class QuestionEncoder:
             )
             for question, context, span in zip(asked, contexts, spans, strict=True)
         ]
-        return join(windows, spans)
+        return take_apart(join(windows, spans), len(rows))
+
+    def join(
+        self,
+        pieces: Pieces,
+        labels: np.ndarray,  # noqa: ARG002 - questions have none
+        learning: bool = False,  # noqa: ARG002 - windows are the same either way
+    ) -> Windows:
+        """See `problem.Encoder`."""
+        return put_together(pieces)
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer."""
@@ -148,3 +167,37 @@ def make_example(
 def vary(rows: Windows, training: Training) -> Windows:  # noqa: ARG001 - likewise
     """The rows as they are: nothing is changed at random in a text."""
     return rows
+
+
+def take_apart(rows: Windows, questions: int) -> Pieces:
+    """Each question's windows by themselves; rows are all windows of so many questions."""
+    counts = np.bincount(rows.sources, minlength=questions)
+    windows = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    first = windows[:-1]  # every question has a window, and its span stands in each of them
+    by_token = {"tokens": rows.tokens, "places": rows.places}
+    if rows.types is not None:
+        by_token["types"] = rows.types
+    by_window = {"lengths": rows.lengths, "starts": rows.starts, "ends": rows.ends}
+    return Pieces(
+        {**by_token, **by_window, "spans": rows.spans[first]},
+        {
+            **dict.fromkeys(by_token, rows.offsets[windows]),
+            **dict.fromkeys(by_window, windows),
+            "spans": np.arange(questions + 1),
+        },
+    )
+
+
+def put_together(pieces: Pieces) -> Windows:
+    """The windows of all questions, from what `take_apart` made of each."""
+    values, counts = pieces.values, np.diff(pieces.offsets["lengths"])
+    return Windows(
+        tokens=values["tokens"],
+        offsets=np.concatenate([[0], np.cumsum(values["lengths"], dtype=np.int64)]),
+        starts=values["starts"],
+        ends=values["ends"],
+        sources=np.repeat(np.arange(len(counts)), counts),
+        spans=np.repeat(values["spans"], counts, axis=0),
+        places=values["places"],
+        types=values.get("types") if len(counts) else None,
+    )

@@ -90,6 +90,7 @@ class Report:
     validation: Mapping[str, Any] = field(default_factory=dict)
     overfitting: str = ""
     restored: int | None = None  # index in history of the weights kept; None: best_epoch's
+    data_change: Sequence[str] = ()  # since which model, how many rows, the verdict, then the rest
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -275,9 +276,8 @@ def to_markdown(report: Report) -> str:
         f"{chance(one.p_value)})"
         for one in report.baselines
     ]
-    weakest = sorted(report.slices, key=lambda one: one.scores[leading])
-    if find_measure(leading).lower_is_better:
-        weakest.reverse()
+    lower = find_measure(leading).lower_is_better
+    weakest = sorted(report.slices, key=lambda one: one.scores[leading], reverse=lower)
     slices = [
         f"{one.column} = {one.value}: {spoken} {score(one.scores[leading])} on {one.rows:,} rows"
         for one in weakest[:10]
@@ -293,6 +293,7 @@ def to_markdown(report: Report) -> str:
         *_list("Labels", [", ".join(report.labels)] if report.labels else []),
         *_list(f"Against baselines, on the same {report.tested_rows:,} test rows", baselines),
         *_list("Weakest slices", slices),
+        *_list("What changed in the data", report.data_change[:3]),
         f"**Limits.** {_plain(report.overfitting)} Measure anew before any use on other rows.",
         *_list("Lineage", [f"{key}: {value}" for key, value in report.lineage.items()]),
     ]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas
 
     from finetuning.config import Columns, Data
+    from finetuning.memory import Memory
 
 SPLITS = ("train", "validation", "test")
 RESERVED = ("file", "row", "split", "key")
@@ -32,13 +33,16 @@ class Table(NamedTuple):
     values: list[list[str | None]]
 
 
-def take_snapshot(folder: Path, data: Data, kind: str = "text-classification") -> pandas.DataFrame:
+def take_snapshot(
+    folder: Path, data: Data, kind: str = "text-classification", memory: Memory | None = None
+) -> pandas.DataFrame:
     """Read the tables that the pipeline file names and split what is not split yet.
 
     Args:
         folder: The data set's folder.
         data: The pipeline file's `data`.
         kind: The pipeline file's `problem`.
+        memory: What is known of the files that rows name; what is found out is added to it.
 
     Returns:
         The user's columns, all text or None, and before them file, row (1-based number of the data
@@ -54,7 +58,7 @@ def take_snapshot(folder: Path, data: Data, kind: str = "text-classification") -
     tables, measured = [], []
     for split, name, columns, values in read_tables(folder, data, kind):
         table = pandas.DataFrame(values, columns=columns, dtype=object)
-        measured.append(reading.measure(folder, table, data.columns))
+        measured.append(reading.measure(folder, table, data.columns, memory))
         tables.append(_mark(table, split, name))
     rows = pandas.concat(tables)
     rows = rows.reset_index(drop=True)

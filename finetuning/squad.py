@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas
 
     from finetuning.config import Columns
+    from finetuning.memory import Memory
 
 _SHAPE = (
     "Give SQuAD's shape: data, a list of {paragraphs: [{context, qas: [{question, answers}]}]}; or "
@@ -80,6 +81,7 @@ def measure(
     folder: Path,  # noqa: ARG001 - every problem's part is called alike
     rows: pandas.DataFrame,
     columns: Columns,
+    memory: Memory | None = None,  # noqa: ARG001 - likewise
 ) -> pandas.DataFrame:
     """The digest of each row's context as `key`: no context stands on both sides of a split."""
     import pandas

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas
 
     from finetuning.config import Columns
+    from finetuning.memory import Memory
 
 
 def read(
@@ -29,6 +30,7 @@ def measure(
     folder: Path,  # noqa: ARG001 - every problem's part is called alike
     rows: pandas.DataFrame,
     columns: Columns,
+    memory: Memory | None = None,  # noqa: ARG001 - likewise
 ) -> pandas.DataFrame:
     """The digest of each row's normalised text, or pair of texts, as `key`."""
     import pandas

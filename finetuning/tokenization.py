@@ -11,6 +11,7 @@ import numpy as np
 
 from finetuning.batching import EncodedRows, load_rows, save_rows
 from finetuning.labels import balance
+from finetuning.pieces import Pieces, digest_cells
 from finetuning.progress import track
 
 if TYPE_CHECKING:
@@ -48,12 +49,37 @@ class TextEncoder:
         learning: bool = False,  # noqa: ARG002 - learned from or answered, a text is encoded alike
     ) -> EncodedRows:
         """See `problem.Encoder`; a text that is missing is empty."""
+        return self.join(self.cut(rows, title), labels)
+
+    def digest(self, rows: pandas.DataFrame) -> list[bytes]:
+        """See `pieces.Maker`."""
+        named = (self.columns.text, self.columns.text_pair)
+        return digest_cells(rows, [name for name in named if name is not None])
+
+    def cut(self, rows: pandas.DataFrame, title: str = "encoding") -> Pieces:
+        """Each row's tokens, and their types where it is a pair."""
         pair = self.columns.text_pair
         texts, pairs = (
             None if name is None else [str(cell) for cell in rows[name].fillna("")]
             for name in (self.columns.text, pair)
         )
-        return encode(self.tokenizer, texts or [], pairs, labels, self.max_length, title)
+        unknown = np.full(len(rows), -1, np.int64)
+        found = encode(self.tokenizer, texts or [], pairs, unknown, self.max_length, title)
+        values = {"tokens": found.tokens}
+        if found.types is not None:
+            values["types"] = found.types
+        return Pieces(values, dict.fromkeys(values, found.offsets))
+
+    def join(
+        self,
+        pieces: Pieces,
+        labels: np.ndarray,
+        learning: bool = False,  # noqa: ARG002 - likewise
+    ) -> EncodedRows:
+        """See `problem.Encoder`."""
+        types = pieces.values.get("types") if len(pieces) else None
+        tokens, offsets = pieces.values["tokens"], pieces.offsets["tokens"]
+        return EncodedRows(tokens, offsets, labels, types)
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer."""

@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from finetuning.config import Data
-from finetuning.differences import (
-    Change,
-    compare_labels,
-    compare_lengths,
-    compare_rows,
-    compare_values,
-    describe_labels,
-    describe_lengths,
-    find_added,
-)
+from finetuning.data_changes import compare_data
+from finetuning.differences import Change, compare_values
 from finetuning.errors import InputError
 from finetuning.measures import find_measure
 from finetuning.pairing import compare as compare_paired
@@ -37,6 +29,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.025  # of the difference of two versions, one-sided: a 95% interval
 SHOWN_MODULES = 8
+UNCOMPARED = "what changed in the rows cannot be said"
 # What a record tells of the circumstances, each compared key by key.
 CIRCUMSTANCES = (
     "base_model",
@@ -56,7 +49,7 @@ class Side:
     Attributes:
         name: NAME/VERSION, or what else it is.
         record: The lineage record, or as much of one as there is.
-        rows: Columns key, split, text and label; None where they cannot be had.
+        rows: As `shape_rows` gives them; None where they cannot be had.
         why: What is to be known about the rows, or why there are none.
         evidence: Answers and metrics; None where they cannot be had.
     """
@@ -86,7 +79,7 @@ def compare(root: Path, before: str, after: str | None) -> dict[str, Any]:
     prepare_environment(root, quiet=True)
     then = read_side(root, before)
     now = read_present(root, then.record) if after is None else read_side(root, after)
-    data = compare_data(then, now)
+    data = compare_rows(then, now)
     config = compare_values(flatten(then.record["config"]), flatten(now.record["config"]))
     result: dict[str, Any] = {
         "from": then.name,
@@ -159,37 +152,13 @@ def read_present(root: Path, record: Mapping[str, Any]) -> Side:
     return Side("the present", present, shape_rows(rows, data, pipeline.problem), "")
 
 
-def compare_data(then: Side, now: Side) -> dict[str, Any]:
-    """What became of the rows, and whether labels and lengths shifted."""
-    found: dict[str, Any] = {
-        "from": then.record["data_version"],
-        "to": now.record["data_version"],
-        "rows": None,
-        "words": [],
-    }
+def compare_rows(then: Side, now: Side) -> dict[str, Any]:
+    """Both versions, and what became of the rows; `rows` is None where they cannot be compared."""
+    versions = {"from": then.record["data_version"], "to": now.record["data_version"]}
     if then.rows is None or now.rows is None:
-        return found
-    changes = compare_rows(then.rows, now.rows)
-    found["rows"] = asdict(changes)
-    if not changes:
-        return found | {"words": [f"the same {changes.before:,} rows"]}
-    words = [
-        f"{changes.added:,} rows added, {changes.removed:,} removed, {changes.relabelled:,} "
-        f"relabelled ({changes.before:,} -> {changes.after:,}); {changes.moved:,} texts in "
-        "another split"
-    ]
-    for kind, examples in changes.examples.items():
-        words += [f"{kind}: {example}" for example in examples]
-    labels, lengths = compare_labels(then.rows, now.rows), compare_lengths(then.rows, now.rows)
-    words += [describe_labels(labels), describe_lengths(lengths)]
-    found |= {"labels": asdict(labels), "lengths": asdict(lengths)}
-    added = find_added(then.rows, now.rows)
-    if len(added):
-        labels, lengths = compare_labels(then.rows, added), compare_lengths(then.rows, added)
-        said = (describe_labels(labels), describe_lengths(lengths))
-        words += [f"the rows added against those before, {sentence}" for sentence in said]
-        found |= {"added_labels": asdict(labels), "added_lengths": asdict(lengths)}
-    return found | {"words": words}
+        said = f"{UNCOMPARED}: the rows of {then.name if then.rows is None else now.name} are gone"
+        return versions | {"rows": None, "verdict": None, "words": [said]}
+    return versions | compare_data(then.rows, now.rows)
 
 
 def compare_scores(then: Side, now: Side) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from flows.forms import list_changes
 from flows.preparation import hold_pipeline, need_work
 from tasks.announcing import announce_failure, announce_registration
 from tasks.checking import validate
+from tasks.data_shifts import tell_change
 from tasks.encoding import encode
 from tasks.evaluation import evaluate
 from tasks.planning import Work
@@ -68,8 +69,10 @@ def finetune(
     with hold_pipeline(root, pipeline, changes):
         work = need_work(root, pipeline, changes)
         check_version(work.pipeline.data.path, data_version, work.data.version)
+        taken = snapshot(work)
+        tell_change(work, return_state=True)  # for people to read: what fails in it stops nothing
         outcomes = [
-            snapshot(work),
+            taken,
             validate(work),
             encode(work),
             train(work),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from finetuning.labels import learn_labels
 from finetuning.problem import find_problem
 from finetuning.snapshots import SPLITS
+from tasks.kept_rows import keep_pool, recall_pool
 from tasks.snapshot import read_rows
 from tasks.stages import Outcome, fetch, perform, stage
 
@@ -20,10 +22,12 @@ if TYPE_CHECKING:
 @stage("encode")
 def encode(work: Work) -> Outcome:
     """Encode every split; rows without content or label cannot be learned from and are left."""
-    return perform(work, "encode", lambda folder: _make(work, folder))[0]
+    told: list[str] = []
+    outcome = perform(work, "encode", lambda folder: _make(work, folder, told))[0]
+    return replace(outcome, why="; ".join([outcome.why, *told]))
 
 
-def _make(work: Work, folder: Path) -> dict[str, Any]:
+def _make(work: Work, folder: Path, told: list[str]) -> dict[str, Any]:
     rows = read_rows(fetch(work, "snapshot").folder)
     columns = work.pipeline.data.columns
     problem = find_problem(work.pipeline.problem)
@@ -35,17 +39,25 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
     encoder = encoding.open_encoder(
         work.base.folder, columns, work.pipeline.training, work.root / work.pipeline.data.path
     )
-    usable = encoding.find_usable(rows, columns)
+    usable = encoding.find_usable(rows, columns) & rows["split"].isin(SPLITS)
     if problem.has_classes:
         usable &= rows[columns.label].isin(numbers)
+    rows = rows[usable]
+    digests = encoder.digest(rows)
+    pool = recall_pool(work).complete(rows, digests, encoder)
     counts, longest = {}, 0
     for split in SPLITS:
-        chosen = rows[usable & (rows["split"] == split)]
+        places = np.flatnonzero(rows["split"] == split)
+        chosen = rows.iloc[places]
         found = chosen[columns.label].map(numbers) if problem.has_classes else -1
         classes = np.broadcast_to(np.asarray(found, np.int64), len(chosen))
-        encoded = encoder.encode(chosen, classes, f"encoding {split}", learning=split == "train")
+        pieces = pool.select([digests[place] for place in places])
+        encoded = encoder.join(pieces, classes, learning=split == "train")
         encoding.save_rows(encoded, folder / f"{split}.safetensors")
         np.save(folder / f"{split}.npy", chosen.index.to_numpy(np.int64), allow_pickle=False)
         counts[split] = len(chosen)
         longest = max(longest, int(encoded.lengths.max(initial=0)))
+    keep_pool(work, pool, digests)
+    if pool.kept:
+        told.append(f"encoded {pool.made:,} new rows, {pool.kept:,} kept")
     return {"labels": list(labels), "rows": counts, "longest": longest}

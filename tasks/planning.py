@@ -60,9 +60,9 @@ _UPSTREAM: dict[str, tuple[str, ...]] = {
     "register": ("validate", "evaluate"),
 }
 _LIBRARIES: dict[str, tuple[str, ...]] = {
-    "snapshot": ("pandas", "pyarrow"),
+    "snapshot": ("pandas", "pillow", "pyarrow"),
     "validate": ("great-expectations", "pandas"),
-    "encode": ("transformers", "tokenizers"),
+    "encode": ("pillow", "transformers", "tokenizers"),
     "features": ("torch", "transformers"),
     "train": ("torch", "transformers", "accelerate", "peft"),
     "evaluate": ("torch", "transformers", "scikit-learn", "scipy"),

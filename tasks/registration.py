@@ -26,6 +26,7 @@ from finetuning.lineage import (
 from finetuning.pipelines import flatten
 from finetuning.statistics import SEED as RESAMPLING
 from tasks.announcing import describe_flow_run
+from tasks.data_shifts import CHANGE, describe_change, find_change
 from tasks.evaluation import EVALUATION, PREDICTIONS
 from tasks.judging import describe_candidate, judge_candidate
 from tasks.logged_model import keep_model
@@ -43,18 +44,13 @@ from tasks.reporting import make_report, render_pages
 from tasks.repository import read_commit
 from tasks.stages import Outcome, fetch, perform, stage
 from tasks.training import MODEL
-from tasks.verdicts import VERDICT
+from tasks.version_tags import make_tags, tag_verdict
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from tasks.planning import Work
 
-# What of the verdict stands in the version's own tags.
-JUDGEMENT = (
-    "metric", "value", "difference", "interval", "p_value", "policy", "champion", "judged_before",
-    "rows", "rows_digest",
-)  # fmt: skip
 # Written again once the version has its number.
 NAMING_VERSION = ("verdict.json", "lineage.json", "report.html", "model_card.md")
 LOGGED = f"{TAG}.logged"  # so that a second attempt writes no metric twice
@@ -198,19 +194,25 @@ def trace(work: Work, verdict: dict[str, Any], run_id: str) -> Lineage:
 
 
 def write_record(work: Work, folder: Path, verdict: dict[str, Any], lineage: Lineage) -> None:
-    """Write what is kept with the run: pipeline, verdict, lineage, report, validation, rows."""
+    """Write what is kept with the run: pipeline, verdict, lineage, report, validation, rows.
+
+    And what changed in the data since the newest model, if anything did.
+    """
     import yaml
 
     (folder / "pipeline.yaml").write_text(
         yaml.safe_dump(work.pipeline.model_dump(mode="json"), sort_keys=False), "utf-8"
     )
-    for name, value in (("verdict.json", verdict), ("lineage.json", lineage.to_json())):
+    change = find_change(work)
+    written = {"verdict.json": verdict, "lineage.json": lineage.to_json()}
+    for name, value in (written | ({CHANGE: change} if change else {})).items():
         (folder / name).write_text(json.dumps(value, indent=1, ensure_ascii=False), "utf-8")
     shutil.copytree(fetch(work, "validate").folder, folder / "validation", dirs_exist_ok=True)
     (folder / "validation" / "manifest.json").unlink(missing_ok=True)
     evaluated = fetch(work, "evaluate").folder
     shutil.copy(evaluated / PREDICTIONS, folder / PREDICTIONS)
-    page, card = render_pages(make_report(work, verdict, lineage))
+    told = describe_change(change) if change else ()
+    page, card = render_pages(make_report(work, verdict, lineage, told))
     (folder / "report.html").write_text(page, "utf-8")
     (folder / "model_card.md").write_text(card, "utf-8")
 
@@ -265,34 +267,3 @@ def register_version(
         model_id=model.model_id,
     )
     return str(version.version)
-
-
-def tag_verdict(client: MlflowClient, name: str, digest: str, verdict: dict[str, Any]) -> None:
-    """Bring the verdict on a version up to date that was registered before and is judged again."""
-    registered = find_registered(client, name, digest)
-    if registered is not None:
-        for key, value in summarize_verdict(verdict).items():
-            client.set_model_version_tag(name, registered.version, key, value)
-
-
-def summarize_verdict(verdict: dict[str, Any]) -> dict[str, str]:
-    """The tags of a model version that tell the gate's verdict on it."""
-    return {
-        VERDICT: "passed" if verdict["promote"] else "refused",
-        f"{TAG}.judgement": json.dumps({key: verdict[key] for key in JUDGEMENT}),
-    }
-
-
-def make_tags(digest: str, lineage: Lineage) -> dict[str, str]:
-    """The tags of a model version."""
-    tags = {
-        "digest": digest,
-        "data_version": lineage.data_version,
-        "git_commit": lineage.commit.sha or "none",
-        "code_digest": lineage.code_digest,
-        "config_digest": lineage.config_digest,
-        "base_model": lineage.base_model,
-        "flow_run_id": lineage.flow_run_id or "none",
-    }
-    named = {f"{TAG}.{key}": value for key, value in tags.items()}
-    return named | summarize_verdict(lineage.verdict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from tasks.planning import Work
 
 
-def make_report(work: Work, verdict: dict[str, Any], lineage: Lineage) -> Report:
-    """Everything that the report page shows."""
+def make_report(
+    work: Work, verdict: dict[str, Any], lineage: Lineage, change: Sequence[str] = ()
+) -> Report:
+    """Everything that the report page shows; `change` is what changed in the data, in lines."""
     evaluated, trained = fetch(work, "evaluate"), fetch(work, "train").facts
     details = json.loads((evaluated.folder / EVALUATION).read_text("utf-8"))
     history = [Epoch(**epoch) for epoch in trained["history"]]
@@ -75,6 +78,7 @@ def make_report(work: Work, verdict: dict[str, Any], lineage: Lineage) -> Report
         validation=lineage.validation,
         overfitting=describe_overfitting(history, restored=trained["best"]),
         restored=trained["best"],
+        data_change=change,
     )
 
 
@@ -91,7 +95,7 @@ def publish(name: str, result: dict[str, Any], card: str) -> None:
         result: What the register stage kept.
         card: The model card.
     """
-    key = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
+    key = make_key(name)
     create_markdown_artifact(markdown=card, key=f"{key}-model-card", description="Model card")
     metric = METRICS[result["problem"]][0]
     rows = [
@@ -107,6 +111,11 @@ def publish(name: str, result: dict[str, Any], card: str) -> None:
     rows.insert(0, {"model": name, metric: own, "lead of this model": "", "interval": ""})
     create_table_artifact(table=rows, key=f"{key}-scores", description="Scores on the test rows")
     publish_verdict(key, result["gate"])
+
+
+def make_key(name: str) -> str:
+    """A pipeline's name as the keys of its artifacts begin with it."""
+    return "".join(letter if letter.isalnum() else "-" for letter in name.lower())
 
 
 def publish_verdict(key: str, verdict: dict[str, Any]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import TunesmithError
 from finetuning.snapshots import digest_rows, take_snapshot
 from tasks.data_files import hash_folder
+from tasks.kept_rows import keep_memory, recall_memory
 from tasks.stages import Outcome, perform, stage
 
 if TYPE_CHECKING:
@@ -21,14 +23,19 @@ ROWS = "rows.parquet"
 @stage("snapshot")
 def snapshot(work: Work) -> Outcome:
     """Read the data set's tables and give every row its split."""
-    return perform(work, "snapshot", lambda folder: _make(work, folder))[0]
+    told: list[str] = []
+    outcome = perform(work, "snapshot", lambda folder: _make(work, folder, told))[0]
+    return replace(outcome, why="; ".join([outcome.why, *told]))
 
 
-def _make(work: Work, folder: Path) -> dict[str, Any]:
-    data = work.pipeline.data
-    rows = take_snapshot(work.root / data.path, data, work.pipeline.problem)
+def _make(work: Work, folder: Path, told: list[str]) -> dict[str, Any]:
+    data, memory = work.pipeline.data, recall_memory(work)
+    rows = take_snapshot(work.root / data.path, data, work.pipeline.problem, memory)
     if hash_folder(work.root, data.path) != work.data.files:
         raise TunesmithError(f"{data.path} was changed while it was read: run again")
+    keep_memory(work, memory)
+    if kept := len(memory.now) - memory.made:
+        told.append(f"read {memory.made:,} new images, {kept:,} kept")
     rows.to_parquet(folder / ROWS, index=False)
     return {
         "data_version": work.data.version,

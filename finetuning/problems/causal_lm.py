@@ -11,7 +11,7 @@ PROBLEM = Problem(
     parts={
         "reading": "finetuning.passages",
         "checking": "finetuning.passage_expectations",
-        "encoding": "finetuning.blocks",
+        "encoding": "finetuning.block_encoding",
         "modelling": "finetuning.language_models",
         "scoring": "finetuning.token_scoring",
         "comparing": "finetuning.language_baselines",

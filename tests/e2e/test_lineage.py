@@ -1,9 +1,12 @@
 """Versions compared, begun from one another and made again: the command line on a tiny model."""
 
+import html
 import sys
+from pathlib import Path
 
 import pytest
 
+from tasks.registry import fetch_json
 from tests.support import begin_project, call, call_json, make_rows, run_json, shell, write_table
 
 pytestmark = pytest.mark.usefixtures("one_server")
@@ -61,7 +64,9 @@ def test_diff_says_what_became_of_the_rows(history):
     rows = found["data"]["rows"]
     assert (rows["added"], rows["removed"], rows["relabelled"]) == (40, 2, 1)
     assert (rows["before"], rows["after"]) == (300, 338)
-    assert found["data"]["added_lengths"]["p_value"] < 0.01
+    said = {shift["trait"]: shift["verdict"] for shift in found["data"]["shifts"]}
+    assert said["text length in characters of the rows added"] == "a real shift"
+    assert found["data"]["vocabulary"]["frequent"][0] == ["and", 40]
     assert {one["key"] for one in found["config"]} == {"strategy.kind", "model.base"}
     assert "parent.version" in {one["key"] for one in found["circumstances"]}
     assert found["scores"]["metrics"]["test/accuracy"][1] == second["metrics"]["test/accuracy"]
@@ -69,6 +74,22 @@ def test_diff_says_what_became_of_the_rows(history):
     words = call(project, "diff", "toy/1", "toy/2").stdout
     assert "40 rows added, 2 removed, 1 relabelled (300 -> 338)" in words
     assert "strategy.kind: head -> probe-then-tune" in words
+    assert "a real shift: text length in characters" in words
+
+
+def test_what_changed_in_the_data_is_kept_with_the_run(history):
+    """The first model has nothing to compare with; the second says it in three places."""
+    from mlflow import MlflowClient
+
+    project, first, second = history
+    client = MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
+    kept = [{one.path for one in client.list_artifacts(run["run_id"])} for run in (first, second)]
+    assert "data_change.json" not in kept[0]
+    change = fetch_json(client, second["run_id"], "data_change.json")
+    assert (change["model_version"], change["rows"]["added"]) == ("1", 40)
+    assert "What changed in the data" in client.get_model_version("toy", "2").description
+    page = Path(client.download_artifacts(second["run_id"], "report.html")).read_text("utf-8")
+    assert change["verdict"] in html.unescape(page)
 
 
 def test_diff_with_the_present_looks_at_the_data(history):

@@ -5,16 +5,8 @@ import pandas
 import pytest
 import torch
 
-from finetuning.blocks import (
-    PACKED,
-    BlockRows,
-    find_usable,
-    load_rows,
-    open_encoder,
-    pack,
-    place_windows,
-    save_rows,
-)
+from finetuning.block_encoding import find_usable, open_encoder
+from finetuning.blocks import PACKED, BlockRows, load_rows, pack, place_windows, save_rows
 from finetuning.config import Columns, Training
 
 PROMPTED = Columns.model_validate({"prompt": "prompt", "completion": "completion"})

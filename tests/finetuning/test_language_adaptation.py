@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from finetuning import prefixes
 from finetuning.adaptation import adapt, save_adapted
-from finetuning.blocks import open_encoder
+from finetuning.block_encoding import open_encoder
 from finetuning.config import Pipeline
 from finetuning.language_models import build, load
 from finetuning.token_scoring import answer

@@ -10,7 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from finetuning import token_scoring
-from finetuning.blocks import open_encoder, pack
+from finetuning.block_encoding import open_encoder
+from finetuning.blocks import pack
 from finetuning.config import Columns, Training
 from finetuning.devices import Device
 from finetuning.language_models import build

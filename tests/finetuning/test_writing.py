@@ -5,7 +5,7 @@ import pandas
 import pytest
 import torch
 
-from finetuning.blocks import open_encoder
+from finetuning.block_encoding import open_encoder
 from finetuning.config import Columns, Training
 from finetuning.errors import InputError
 from finetuning.language_models import build, load, save

@@ -3,13 +3,14 @@
 import pandas
 import pytest
 
-from flows.differing import Side, compare_data, compare_scores, describe_differences
+from flows.differing import Side, compare_rows, compare_scores, describe_differences
 from tasks.registered_models import Evidence
 
 
 def make_rows(*texts):
     """Rows with these texts."""
-    return pandas.DataFrame({"key": texts, "split": "train", "text": texts, "label": "a"})
+    words = {"key": texts, "split": "train", "text": texts, "words": texts}
+    return pandas.DataFrame(words | {"label": "a", "labels": "a"})
 
 
 def make_evidence(right, rows=10):
@@ -33,7 +34,7 @@ def describe(then, now):
         {
             "from": then.name,
             "to": now.name,
-            "data": compare_data(then, now),
+            "data": compare_rows(then, now),
             "config": [],
             "code": [
                 {"key": "tasks.training", "before": "1", "after": "2"},
@@ -51,6 +52,7 @@ def test_rows_that_cannot_be_had_are_said_and_the_rest_is_given():
     """The versions, the modules and the scores still stand there."""
     words = describe(make_side("toys/1"), make_side("toys/2", evidence=make_evidence(9)))
     assert "no rows of toys/1" in words
+    assert "what changed in the rows cannot be said: the rows of toys/1 are gone" in words
     assert "version toys/1 -> toys/2" in words
     assert "changed: tasks.training" in words
     assert "added: tasks.new" in words
@@ -79,3 +81,5 @@ def test_other_test_rows_are_said():
     assert "on other test rows" in words
     assert "1 rows added, 0 removed" in words
     assert "added: 'y' (a)" in words
+    assert "100.0% of the 1 words of the new texts stood in no training row before" in words
+    assert "labels: too little to compare" in words
