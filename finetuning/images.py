@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import wrong
-from finetuning.memory import Memory
+from finetuning.known_contents import Memory
 from finetuning.progress import track
 from finetuning.tables import read_cells
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from finetuning.config import Columns, Data, Training
     from finetuning.devices import Device
     from finetuning.expectations import ExpectationSpec
-    from finetuning.memory import Memory
+    from finetuning.known_contents import Memory
     from finetuning.pieces import Pieces
 
 

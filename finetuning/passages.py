@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas
 
     from finetuning.config import Columns
-    from finetuning.memory import Memory
+    from finetuning.known_contents import Memory
 
 TEXT_FILE = ".txt"
 PASSAGE = 2000  # characters that a passage of a text file has at most

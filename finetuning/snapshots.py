@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas
 
     from finetuning.config import Columns, Data
-    from finetuning.memory import Memory
+    from finetuning.known_contents import Memory
 
 SPLITS = ("train", "validation", "test")
 RESERVED = ("file", "row", "split", "key")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas
 
     from finetuning.config import Columns
-    from finetuning.memory import Memory
+    from finetuning.known_contents import Memory
 
 _SHAPE = (
     "Give SQuAD's shape: data, a list of {paragraphs: [{context, qas: [{question, answers}]}]}; or "

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas
 
     from finetuning.config import Columns
-    from finetuning.memory import Memory
+    from finetuning.known_contents import Memory
 
 
 def read(

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetuning.digests import digest_value
+from finetuning.known_contents import Memory
 from finetuning.locks import hold
-from finetuning.memory import Memory
 from finetuning.pieces import Pool, load_pool, save_pool
 
 if TYPE_CHECKING:

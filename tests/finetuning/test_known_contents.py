@@ -2,7 +2,7 @@
 
 import pytest
 
-from finetuning.memory import Memory
+from finetuning.known_contents import Memory
 
 
 def test_a_known_content_is_not_looked_at():
