@@ -140,6 +140,12 @@ class Writer:
         self.written = time.monotonic()
         self.cost = self.written - began
 
+    def end(self, progress: Progress) -> None:
+        """Write one behind the last step of a process that was asked to end."""
+        self.write(progress)
+        if self.step == progress.steps:
+            self.saving.tell(f"ended behind step {self.step}: the same command goes on from there")
+
     def _write(self, progress: Progress) -> None:
         from safetensors.torch import save_file
 

@@ -145,7 +145,7 @@ def _carry_out(
             if progress.best < 0 or seen.merit > progress.history[progress.best].merit:
                 progress.best, progress.weights = len(progress.history) - 1, copy_weights(model)
             if ending and loop.writer is not None:
-                loop.writer.write(progress)
+                loop.writer.end(progress)
     _restore_weights(model, progress.weights)
     seconds, steps = progress.trained, progress.steps
     speed = len(rows) * (steps / steps_an_epoch) / seconds if seconds else 0.0
@@ -206,9 +206,10 @@ def _run_epoch(
                 set_rates(loop.optimizer, multipliers, rate)
                 figures = _step(loop, chosen, step, progress.micro_batch)
                 progress.count(*figures, rate, time.monotonic() - began)
-                if writer is not None and (ending or writer.is_due(progress.steps)):
+                if writer is not None and writer.is_due(progress.steps):
                     writer.write(progress)
-                if ending:
+                if writer is not None and ending:
+                    writer.end(progress)
                     break
 
 
@@ -225,7 +226,7 @@ def _check_epoch(loop: _Loop, progress: Progress) -> Epoch:
     except BaseException:
         # Validation changes nothing that learns: what ends it here need not cost the steps.
         if loop.writer is not None:
-            loop.writer.write(progress)
+            loop.writer.end(progress)
         raise
     counted = max(progress.counted, 1)
     loss, accuracy = progress.loss_sum / counted, progress.right / counted

@@ -25,19 +25,29 @@ def _handler():
 def test_one_signal_waits():
     """It is noted, the work goes on, and it acts at the end."""
     done = []
-    with pytest.raises(_EndedError), put_off_signals() as received:
-        signal.raise_signal(signal.SIGTERM)
-        done.append(list(received))
+
+    def work():
+        with put_off_signals() as received:
+            signal.raise_signal(signal.SIGTERM)
+            done.append(list(received))
+
+    with pytest.raises(_EndedError):
+        work()
     assert done == [[signal.SIGTERM]]
 
 
 def test_a_second_signal_does_not_wait():
     """Whoever asks twice is in a hurry."""
     done = []
-    with pytest.raises(_EndedError), put_off_signals():
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)
-        done.append("work")
+
+    def work():
+        with put_off_signals():
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+            done.append("work")
+
+    with pytest.raises(_EndedError):
+        work()
     assert done == []
 
 
