@@ -34,7 +34,8 @@ def test_nobody_else_trains_the_same_and_checkpoints_go_in_the_end(work, monkeyp
     monkeypatch.setattr(training, "perform", perform)
     assert training.train.fn(work).status == "ran"
     assert not (work.state / "checkpoints" / KEY).exists()
-    FileLock(work.state / "locks" / f"{KEY}.train").acquire(blocking=False).release()
+    with FileLock(work.state / "locks" / f"{KEY}.train").acquire(blocking=False):
+        pass
 
 
 @pytest.mark.parametrize(("error", "kept"), [(OSError, True), (FloatingPointError, False)])
