@@ -15,12 +15,15 @@ from finetuning.adapters import FOLDER, attach_adapters, merge_adapters
 from finetuning.devices import Device, choose_determinism, choose_device
 from finetuning.history import Epoch
 from finetuning.labels import balance
+from finetuning.memory import TooLargeError, halve, release_memory
 from finetuning.models import Classifier, LayerGroup, layer_groups
 from finetuning.prefixes import count_frozen_blocks, skip_blocks
 from finetuning.probing import compute_features, fit_probe, install_probe
 from finetuning.problem import Rows, find_problem
+from finetuning.resumption import Saving, recall
 from finetuning.strategies import Table, begins_with_probe, tabulate
 from finetuning.training import Result, train
+from finetuning.training_state import UnfitError
 from finetuning.tying import separate
 
 if TYPE_CHECKING:
@@ -54,8 +57,12 @@ def adapt(
     find_features: FindFeatures | None = None,
     report: Callable[[Epoch], None] | None = None,
     announce: Callable[[tuple[LayerGroup, ...], Table], None] | None = None,
+    saving: Saving | None = None,
 ) -> Adapted:
     """Adapt a base model to rows by the pipeline's strategy.
+
+    Where a step finds no memory, the training goes on from its checkpoint, or begins again, with
+    half the rows at once; batches stay as large as they were.
 
     Args:
         base: The base model's files.
@@ -69,7 +76,46 @@ def adapt(
             computes them.
         report: Called with each epoch as it ends.
         announce: Called with the layer groups and the strategy's table before anything is trained.
+        saving: Where checkpoints go, and one that is there is gone on from; None: nowhere.
+
+    Raises:
+        ShortOfMemoryError: There is no memory for one row.
     """
+    micro_batch: int | None = None
+    while True:
+        try:
+            return _adapt(
+                base, classes, pipeline, rows, validation, longest, place,
+                find_features, report, announce, saving, micro_batch,
+            )  # fmt: skip
+        except TooLargeError as error:
+            if saving is not None:
+                saving.tell(f"{error}: the training begins again, or goes on from its checkpoint")
+            micro_batch = halve(error.rows)
+        except UnfitError:
+            if saving is not None:
+                saving.tell("the checkpoint is not of this model: the training begins again")
+                saving.discard()
+            saving = None
+        # Behind the handlers nothing refers to the model any more, so its memory is free.
+        release_memory()
+
+
+def _adapt(
+    base: Path,
+    classes: int,
+    pipeline: Pipeline,
+    rows: Rows,
+    validation: Rows,
+    longest: int | None,
+    place: Path,
+    find_features: FindFeatures | None,
+    report: Callable[[Epoch], None] | None,
+    announce: Callable[[tuple[LayerGroup, ...], Table], None] | None,
+    saving: Saving | None,
+    micro_batch: int | None,
+) -> Adapted:
+    """One attempt of `adapt`, with at most so many rows at once."""
     settings, strategy = pipeline.training, pipeline.strategy
     device = choose_device(settings.precision)
     deterministic = choose_determinism(device, settings.deterministic)
@@ -86,20 +132,21 @@ def adapt(
         rows,
         validation,
     ):
+        checkpoint = None if saving is None or not table else recall(saving, device)
         before: tuple[Epoch, ...] = ()
-        if problem.head == "fitted" and begins_with_probe(strategy):
+        # A checkpoint holds the probe, its epoch and the head that it left.
+        if problem.head == "fitted" and begins_with_probe(strategy) and checkpoint is None:
             before = (_probe(model, rows, validation, device, settings, find_features),)
             if report is not None:
                 report(before[0])
         varied = problem.encoding.vary(rows, settings)
-        result = (
-            train(
-                model, table, varied, validation, problem.scoring, settings, device, before, report
-            )
-            if table
-            else Result(before, 0, 0, 0.0)
-        )
-    trained = count_trained(model, groups, table)
+        result = Result(before, 0, 0, 0.0)
+        if table:
+            result = train(
+                model, table, varied, validation, problem.scoring, settings, device, before,
+                report, saving, checkpoint, micro_batch,
+            )  # fmt: skip
+    trained, deterministic = count_trained(model, groups, table), deterministic and result.alike
     return Adapted(model, result, groups, table, device, deterministic, trained, adapters)
 
 

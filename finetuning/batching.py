@@ -161,21 +161,26 @@ def cut_batches(lengths: np.ndarray) -> list[np.ndarray]:
     return batches
 
 
-def cut_micro_batches(chosen: np.ndarray, lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
-    """A batch in parts of at most so many tokens, padding counted, or of one row.
+def cut_micro_batches(
+    chosen: np.ndarray, lengths: np.ndarray, tokens: int | None, rows: int | None = None
+) -> list[np.ndarray]:
+    """A batch in parts of at most so many tokens, padding counted, and rows; of one row at least.
 
     Args:
         chosen: Rows, (batch,).
         lengths: Tokens of every row, (rows,).
-        tokens: Most tokens in a part.
+        tokens: Most tokens in a part; None: any number.
+        rows: Most rows in a part; None: any number.
     """
     own = lengths[chosen]
-    if len(chosen) * int(own.max(initial=0)) <= tokens:
+    fits = tokens is None or len(chosen) * int(own.max(initial=0)) <= tokens
+    if fits and (rows is None or len(chosen) <= rows):
         return [chosen]
     order = np.argsort(-own, kind="stable")
     parts, start = [], 0
     while start < len(order):
-        size = max(1, tokens // max(int(own[order[start]]), 1))
+        size = len(chosen) if tokens is None else tokens // max(int(own[order[start]]), 1)
+        size = max(1, size if rows is None else min(size, rows))
         parts.append(chosen[order[start : start + size]])
         start += size
     return parts

@@ -2,6 +2,7 @@
 
 TunesmithError          1  a run failed
 ├── NotReproducedError  1  a model that was made again is not the recorded one
+├── ShortOfMemoryError  1  a training does not fit into the memory, one row at a time
 ├── InputError          2  the user's input is wrong (file, key, column, label, name)
 ├── ValidationError     3  the data failed validation
 └── RefusedError        4  the gate refused the model
@@ -38,6 +39,10 @@ class NotReproducedError(TunesmithError):
     def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
         self.result = result or {}
         super().__init__(message)
+
+
+class ShortOfMemoryError(TunesmithError):
+    """A training does not fit into the memory, with one row at a time already."""
 
 
 class InputError(TunesmithError):

@@ -46,7 +46,8 @@ FAILURES = (
         f"Make the project's folder, .tunesmith/ and mlruns/ writable for you. {AGAIN}",
     ),
     Failure(
-        r"out of memory|can't allocate memory|Cannot allocate memory|Unable to allocate",
+        r"out of memory|can't allocate memory|Cannot allocate memory|Unable to allocate|"
+        r"_STATUS_ALLOC_FAILED",
         (errno.ENOMEM,),
         "The memory is full. Lower training.batch_size or training.max_length, or close what else "
         f"needs memory. {AGAIN}",

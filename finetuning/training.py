@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from finetuning.batching import cut_micro_batches, has_tokens, shuffle_by_length
 from finetuning.devices import Device, computing
 from finetuning.history import Epoch
+from finetuning.interruption import put_off_signals
+from finetuning.memory import watch_memory
 from finetuning.models import Classifier, LayerGroup, layer_groups
+from finetuning.optimization import freeze, hold_statistics, make_optimizer, schedule, set_rates
 from finetuning.problem import Rows, Scoring
 from finetuning.progress import track
+from finetuning.resumption import Checkpoint, Saving, Writer
 from finetuning.strategies import Table
+from finetuning.training_state import Progress, collect, copy_weights, restore
 from finetuning.vocabulary import narrow_vocabulary
 
 if TYPE_CHECKING:
@@ -30,12 +37,18 @@ TOKENS_AT_ONCE = 2048  # with gradients, on a CPU: longer batches are added up f
 
 @dataclass(frozen=True)
 class Result:
-    """What training left: the model holds the best epoch's weights."""
+    """What training left: the model holds the best epoch's weights.
+
+    micro_batch: most rows at once, where the memory has set a limit. alike: whether all steps ran
+    on one machine and were split alike, so that the same seed gives the same again.
+    """
 
     history: tuple[Epoch, ...]
     best: int  # index into history
     steps: int
     samples_per_second: float
+    micro_batch: int | None = None
+    alike: bool = True
 
 
 def train(
@@ -48,6 +61,9 @@ def train(
     device: Device,
     before: tuple[Epoch, ...] = (),
     report: Callable[[Epoch], None] | None = None,
+    saving: Saving | None = None,
+    checkpoint: Checkpoint | None = None,
+    micro_batch: int | None = None,
 ) -> Result:
     """Carry a strategy's table out; the model ends with the best epoch's weights.
 
@@ -65,10 +81,17 @@ def train(
         device: Where, and in which precision.
         before: Epochs already behind the model.
         report: Called with each epoch as it ends.
+        saving: Where checkpoints go; None: nowhere.
+        checkpoint: One that the training goes on from; `before` is then its own.
+        micro_batch: Most rows in one pass forward and backward; None: as many as usual.
+
+    Raises:
+        TooLargeError: A step found no memory.
+        UnfitError: The checkpoint is of another model.
     """
     with narrow_vocabulary(model, rows, validation) as (narrow, checked):
-        loop = _Loop(model, narrow, checked, scoring, settings, device)
-        return _carry_out(loop, table, before, report)
+        loop = _Loop(model, narrow, checked, scoring, settings, device, saving)
+        return _carry_out(loop, table, before, report, checkpoint, micro_batch)
 
 
 @dataclass(frozen=True)
@@ -81,9 +104,11 @@ class _Loop:
     scoring: Scoring
     settings: Training
     device: Device
+    saving: Saving | None
     accelerator: Any = None
     optimizer: Any = None
     total: int = 0  # steps of the whole table
+    writer: Writer | None = None
 
 
 def _carry_out(
@@ -91,6 +116,8 @@ def _carry_out(
     table: Table,
     before: tuple[Epoch, ...],
     report: Callable[[Epoch], None] | None,
+    checkpoint: Checkpoint | None,
+    micro_batch: int | None,
 ) -> Result:
     from accelerate import Accelerator
 
@@ -102,53 +129,116 @@ def _carry_out(
     steps_an_epoch = -(-len(rows) // settings.batch_size)
     total = steps_an_epoch * len(table)
     loop = replace(loop, model=model, accelerator=accelerator, optimizer=optimizer, total=total)
-    history = list(before)
-    best = max(range(len(history)), key=lambda index: history[index].merit, default=-1)
-    weights, trained, steps = _copy_weights(model), 0.0, 0
-    for number, multipliers in enumerate(table, 1):
-        started = time.monotonic()
+    loop, progress = _begin(loop, groups, table, before, checkpoint, micro_batch)
+    while progress.epoch <= len(table) and not _is_over(progress, settings.early_stopping):
+        number, multipliers = progress.epoch, table[progress.epoch - 1]
         freeze(model, groups, multipliers)
-        loss, accuracy, rate = _run_epoch(loop, multipliers, number, len(table), steps)
-        steps += steps_an_epoch
-        trained += time.monotonic() - started
-        checked = loop.scoring.check(model, loop.validation, loop.device, "validation")
-        seconds, shown = time.monotonic() - started, (checked.loss, checked.accuracy)
-        seen = Epoch("tune", number, loss, accuracy, *shown, rate, seconds, checked.merit)
-        history.append(seen)
-        if report is not None:
-            report(seen)
-        # The last step's harm shows in the validation loss only.
-        if not np.isfinite([seen.train_loss, seen.validation_loss]).all():
-            raise FloatingPointError(_explain_divergence(number, settings.learning_rate))
-        if best < 0 or seen.merit > history[best].merit:
-            best, weights = len(history) - 1, _copy_weights(model)
-        elif _is_over(history, best, settings.early_stopping):
-            break
-    _restore_weights(model, weights)
-    speed = len(rows) * (steps / steps_an_epoch) / trained if trained else 0.0
-    return Result(tuple(history), best, steps, speed)
+        _run_epoch(loop, multipliers, len(table), progress)
+        seen = _check_epoch(loop, progress)
+        with _unbroken(loop) as ending:
+            progress.end_epoch(seen)
+            if report is not None:
+                report(seen)
+            # The last step's harm shows in the validation loss only.
+            if not np.isfinite([seen.train_loss, seen.validation_loss]).all():
+                raise FloatingPointError(_explain_divergence(number, settings.learning_rate))
+            if progress.best < 0 or seen.merit > progress.history[progress.best].merit:
+                progress.best, progress.weights = len(progress.history) - 1, copy_weights(model)
+            if ending and loop.writer is not None:
+                loop.writer.end(progress)
+    _restore_weights(model, progress.weights)
+    seconds, steps = progress.trained, progress.steps
+    speed = len(rows) * (steps / steps_an_epoch) / seconds if seconds else 0.0
+    figures = (tuple(progress.history), progress.best, steps, speed)
+    return Result(*figures, progress.micro_batch, progress.alike)
+
+
+def _begin(
+    loop: _Loop,
+    groups: tuple[LayerGroup, ...],
+    table: Table,
+    before: tuple[Epoch, ...],
+    checkpoint: Checkpoint | None,
+    micro_batch: int | None,
+) -> tuple[_Loop, Progress]:
+    """The progress that the training begins with, and what writes it down as it grows."""
+    learning = [
+        name
+        for group, rates in zip(groups, zip(*table, strict=True), strict=True)
+        if any(rates)
+        for name in group.parameters
+    ]
+    say = loop.saving.tell if loop.saving is not None else lambda _: None
+    if checkpoint is None:
+        history = list(before)
+        best = max(range(len(history)), key=lambda index: history[index].merit, default=-1)
+        progress = Progress(history, best, weights=copy_weights(loop.model))
+    else:
+        progress = checkpoint.progress
+        restore(loop.model, loop.optimizer, learning, progress, checkpoint.load())
+        place = f"step {progress.steps} of {loop.total} (epoch {progress.epoch})"
+        say(f"training goes on from {place}")
+    limits = [limit for limit in (progress.micro_batch, micro_batch) if limit is not None]
+    progress.micro_batch = min(limits, default=None)
+    if progress.micro_batch is not None:
+        progress.alike = False  # when the memory runs short is not the seed's to say
+        say(f"at most {progress.micro_batch} rows at once, added up to batches of the same size")
+        if any(isinstance(module, _BatchNorm) for module in loop.model.modules()):
+            say("BatchNorm sees so many rows too, not the batch: the result is another one")
+    if loop.saving is None:
+        return loop, progress
+    gather = partial(collect, loop.model, loop.optimizer, learning)
+    writer = Writer(loop.saving, loop.device, gather, step=progress.steps)
+    return replace(loop, writer=writer), progress
 
 
 def _run_epoch(
-    loop: _Loop, multipliers: tuple[float, ...], number: int, epochs: int, step: int
-) -> tuple[float, float, float]:
-    """One pass over the rows: mean loss, accuracy, and the last step's learning rate."""
-    settings, rows = loop.settings, loop.rows
-    batches = shuffle_by_length(rows.lengths, settings.batch_size, settings.seed, number)
-    loss_sum = rate = 0.0
-    hits = counted = 0
-    for chosen in track(batches, f"epoch {number}/{epochs}", len(batches)):
-        rate = settings.learning_rate * schedule(step, loop.total, settings.warmup)
-        _set_rates(loop.optimizer, multipliers, rate)
-        loss, right, weight = _step(loop, chosen, step)
-        loss_sum += loss * weight
-        hits += right
-        counted += weight
-        step += 1
-    return loss_sum / max(counted, 1), hits / max(counted, 1), rate
+    loop: _Loop, multipliers: tuple[float, ...], epochs: int, progress: Progress
+) -> None:
+    """What is left of one pass over the rows."""
+    settings, number, writer = loop.settings, progress.epoch, loop.writer
+    batches = shuffle_by_length(loop.rows.lengths, settings.batch_size, settings.seed, number)
+    while left := batches[progress.in_epoch :]:
+        with _unbroken(loop) as ending:
+            for chosen in track(left, f"epoch {number}/{epochs}", len(left)):
+                began, step = time.monotonic(), progress.steps
+                rate = settings.learning_rate * schedule(step, loop.total, settings.warmup)
+                set_rates(loop.optimizer, multipliers, rate)
+                figures = _step(loop, chosen, step, progress.micro_batch)
+                progress.count(*figures, rate, time.monotonic() - began)
+                if writer is not None and writer.is_due(progress.steps):
+                    writer.write(progress)
+                if writer is not None and ending:
+                    writer.end(progress)
+                    break
 
 
-def _step(loop: _Loop, chosen: np.ndarray, step: int) -> tuple[float, int, int]:
+def _unbroken(loop: _Loop) -> AbstractContextManager[list[int]]:
+    """What would end the process waits for the present step, and for the checkpoint behind it."""
+    return nullcontext([]) if loop.writer is None else put_off_signals()
+
+
+def _check_epoch(loop: _Loop, progress: Progress) -> Epoch:
+    """What an epoch showed whose steps are done."""
+    began = time.monotonic()
+    try:
+        checked = loop.scoring.check(loop.model, loop.validation, loop.device, "validation")
+    except BaseException:
+        # Validation changes nothing that learns: what ends it here need not cost the steps.
+        if loop.writer is not None:
+            loop.writer.end(progress)
+        raise
+    counted = max(progress.counted, 1)
+    loss, accuracy = progress.loss_sum / counted, progress.right / counted
+    shown, seconds = (checked.loss, checked.accuracy), progress.seconds + time.monotonic() - began
+    return Epoch(
+        "tune", progress.epoch, loss, accuracy, *shown, progress.rate, seconds, checked.merit
+    )
+
+
+def _step(
+    loop: _Loop, chosen: np.ndarray, step: int, micro_batch: int | None
+) -> tuple[float, int, int]:
     """One optimizer step: its mean loss, how many answers were right, and of how many."""
     settings, model, scoring = loop.settings, loop.model, loop.scoring
     place = loop.accelerator.device
@@ -158,108 +248,37 @@ def _step(loop: _Loop, chosen: np.ndarray, step: int) -> tuple[float, int, int]:
     hold_statistics(model)
     # A batch of images is one: its BatchNorms see all of it.
     is_cut = loop.device.kind == "cpu" and has_tokens(loop.rows)
-    lengths = loop.rows.lengths
-    parts = cut_micro_batches(chosen, lengths, TOKENS_AT_ONCE) if is_cut else [chosen]
+    tokens = TOKENS_AT_ONCE if is_cut else None
+    parts = cut_micro_batches(chosen, loop.rows.lengths, tokens, micro_batch)
     classes = getattr(model.head, "out_features", 0)
-    drawn = [loop.rows.draw(part, classes) for part in parts]
-    weight = sum(scoring.weigh(targets) for _, targets in drawn)
-    loss_sum, right = 0.0, 0
-    for inputs, aims in drawn:
-        batch = {name: value.to(place) for name, value in inputs.items()}
-        targets = aims.to(place)
-        with computing(loop.device):
-            outputs = model(**batch)
-        loss = scoring.compute_loss(outputs, targets, settings.label_smoothing)
-        share = scoring.weigh(aims) / max(weight, 1)
-        loop.accelerator.backward(loss if share == 1 else loss * share)
-        loss_sum += loss.item() * share
-        right += scoring.count_right(outputs, targets)
-    learning = [parameter for parameter in model.parameters() if parameter.grad is not None]
-    loop.accelerator.clip_grad_norm_(learning, LARGEST_GRADIENT)
-    loop.optimizer.step()
-    loop.optimizer.zero_grad()
+    with watch_memory(max(map(len, parts))):
+        drawn = [loop.rows.draw(part, classes) for part in parts]
+        weight = sum(scoring.weigh(targets) for _, targets in drawn)
+        loss_sum, right = 0.0, 0
+        for part, (inputs, aims) in zip(parts, drawn, strict=True):
+            with watch_memory(len(part)):
+                batch = {name: value.to(place) for name, value in inputs.items()}
+                targets = aims.to(place)
+                with computing(loop.device):
+                    outputs = model(**batch)
+                loss = scoring.compute_loss(outputs, targets, settings.label_smoothing)
+                share = scoring.weigh(aims) / max(weight, 1)
+                loop.accelerator.backward(loss if share == 1 else loss * share)
+                loss_sum += loss.item() * share
+                right += scoring.count_right(outputs, targets)
+        learning = [parameter for parameter in model.parameters() if parameter.grad is not None]
+        loop.accelerator.clip_grad_norm_(learning, LARGEST_GRADIENT)
+        loop.optimizer.step()
+        loop.optimizer.zero_grad()
     return loss_sum, right, weight
 
 
-def make_optimizer(
-    model: Classifier, groups: tuple[LayerGroup, ...], weight_decay: float
-) -> torch.optim.AdamW:
-    """Fused AdamW, two parameter groups a layer group: norms and biases are not decayed."""
-    parameters = dict(model.named_parameters())
-    exempt = _find_undecayed(model)
-    own = []
-    for index, group in enumerate(groups):
-        for decayed in (True, False):
-            names = [name for name in group.parameters if (name not in exempt) == decayed]
-            own.append(
-                {
-                    "params": [parameters[name] for name in names],
-                    "weight_decay": weight_decay if decayed else 0.0,
-                    "group": index,
-                }
-            )
-    return torch.optim.AdamW([group for group in own if group["params"]], lr=0.0, fused=True)
+def _is_over(progress: Progress, patience: int | None) -> bool:
+    since = len(progress.history) - 1 - progress.best
+    return patience is not None and since >= patience
 
 
-def _find_undecayed(model: nn.Module) -> set[str]:
-    """Names of the parameters of norms, and of all biases: the vectors among the parameters."""
-    return {name for name, parameter in model.named_parameters() if parameter.ndim < 2}
-
-
-def freeze(
-    model: nn.Module, groups: tuple[LayerGroup, ...], multipliers: tuple[float, ...]
-) -> None:
-    """Let only the groups with a multiplier above 0 learn, and drop the others' gradients."""
-    parameters = dict(model.named_parameters())
-    for group, multiplier in zip(groups, multipliers, strict=True):
-        for name in group.parameters:
-            parameters[name].requires_grad_(multiplier > 0)
-            if multiplier == 0:
-                parameters[name].grad = None
-
-
-def hold_statistics(model: nn.Module) -> None:
-    """Put every BatchNorm of frozen layers into evaluation mode: its statistics stay as they are.
-
-    A BatchNorm without parameters of its own goes with the module that it stands in.
-    """
-    modules = dict(model.named_modules())
-    for name, module in modules.items():
-        if isinstance(module, _BatchNorm):
-            place = name
-            while place and next(modules[place].parameters(), None) is None:
-                place = place.rpartition(".")[0]
-            if not any(parameter.requires_grad for parameter in modules[place].parameters()):
-                module.eval()
-
-
-def schedule(step: int, total: int, warmup: float) -> float:
-    """Multiplier of the peak rate: up linearly over the warm-up, then down linearly to 0.
-
-    As transformers' `get_linear_schedule_with_warmup`.
-    """
-    rising = int(total * warmup)
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    return (total - step) / max(1, total - rising)
-
-
-def _set_rates(
-    optimizer: torch.optim.Optimizer, multipliers: tuple[float, ...], rate: float
-) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate * multipliers[group["group"]]
-
-
-def _is_over(history: list[Epoch], best: int, patience: int | None) -> bool:
-    return patience is not None and len(history) - 1 - best >= patience
-
-
-def _copy_weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-
-def _restore_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
+def _restore_weights(model: Any, weights: dict[str, Tensor]) -> None:
     model.load_state_dict(weights)
     model.eval()
 

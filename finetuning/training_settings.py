@@ -59,3 +59,9 @@ class Training(Section):
         description="true: the same seed gives the same bytes, on a GPU by slower kernels; "
         "null: so on a CPU, not on a GPU.",
     )
+    checkpoint_steps: int | None = Field(
+        None,
+        ge=1,
+        description="Steps from one checkpoint to the next; null: by time, about once a minute. "
+        "A killed training goes on from the newest.",
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -50,6 +50,8 @@ _CONFIG: dict[str, tuple[str, ...]] = {
     "evaluate": ("data.columns", "data.slices"),
     "register": ("name", "problem", "gate"),
 }
+# Keys that say how a stage goes about its work: they do not shape what it makes.
+_SHAPELESS = ("training.checkpoint_steps",)
 _UPSTREAM: dict[str, tuple[str, ...]] = {
     "snapshot": (),
     "validate": ("snapshot",),
@@ -129,7 +131,7 @@ def plan(root: Path, pipeline: Pipeline, data: DataVersion, base: BaseModel) -> 
     plans: dict[str, StagePlan] = {}
     for name in ("snapshot", "validate", "encode", "features", "train", "evaluate", "register"):
         components: dict[str, Any] = {
-            "config": {key: _look_up(config, key) for key in _CONFIG[name]},
+            "config": _select(config, _CONFIG[name]),
             "code": dict(_read_code(_MODULES[name], *(parts[part] for part in _PARTS[name]))),
             "libraries": {library: _read_version(library) for library in _LIBRARIES[name]},
             "upstream": {stage: plans[stage].key for stage in _UPSTREAM[name]},
@@ -154,7 +156,7 @@ def describe_trial(work: Work, pipeline: Pipeline, size: int) -> dict[str, Any]:
     config, parts = pipeline.model_dump(mode="json"), find_problem(pipeline.problem).parts
     own = (parts[part] for part in _PARTS["train"])
     return {
-        "config": {key: _look_up(config, key) for key in _CONFIG["train"]},
+        "config": _select(config, _CONFIG["train"]),
         "size": size,
         "code": dict(_read_code("finetuning.trials", *own)),
         "libraries": {library: _read_version(library) for library in _LIBRARIES["train"]},
@@ -168,11 +170,18 @@ _read_code = cache(digest_code)
 _read_version = cache(metadata.version)
 
 
+def _select(config: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Some keys of a config, with what lies under them, but for those that shape nothing."""
+    return {key: _look_up(config, key) for key in keys}
+
+
 def _look_up(config: Mapping[str, Any], key: str) -> Any:
     value: Any = config
     for part in key.split("."):
         value = value[part]
-    return value
+    if not isinstance(value, dict):
+        return value
+    return {name: one for name, one in value.items() if f"{key}.{name}" not in _SHAPELESS}
 
 
 def explain(now: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:

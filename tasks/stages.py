@@ -12,7 +12,7 @@ from prefect import Task, task
 from prefect.logging import get_run_logger
 from prefect.tasks import exponential_backoff
 
-from finetuning.errors import InputError, RefusedError, ValidationError
+from finetuning.errors import InputError, RefusedError, ShortOfMemoryError, ValidationError
 from finetuning.failures import recognise
 from tasks.planning import remember
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tasks.planning import Work
 
 NEVER_RETRIED = (
-    InputError, ValidationError, RefusedError, FloatingPointError, MemoryError, AssertionError,
-    TypeError, AttributeError, KeyError, ImportError,
+    InputError, ValidationError, RefusedError, ShortOfMemoryError, FloatingPointError, MemoryError,
+    AssertionError, TypeError, AttributeError, KeyError, ImportError,
 )  # fmt: skip
 RETRIES = 3
 FIRST_DELAY = 2  # seconds

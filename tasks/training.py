@@ -10,9 +10,11 @@ from prefect.logging import get_run_logger
 
 from finetuning.adaptation import adapt, save_adapted
 from finetuning.history import Epoch
+from finetuning.locks import hold
 from finetuning.models import Classifier
 from finetuning.probing import compute_features
 from finetuning.problem import Rows, find_problem
+from finetuning.resumption import Saving
 from finetuning.strategies import describe_table
 from tasks.devices import occupy_device
 from tasks.stages import Outcome, fetch, perform, stage
@@ -25,20 +27,36 @@ if TYPE_CHECKING:
     from tasks.planning import Work
 
 MODEL = "model"
+WAITING = "another run trains the same model; this one takes it when it is done"
 
 
 @stage("train")
 def train(work: Work) -> Outcome:
-    """Fine-tune the base model and keep the best epoch's weights."""
+    """Fine-tune the base model and keep the best epoch's weights.
+
+    A training that was killed goes on from its checkpoint; where the stage's output is kept, its
+    checkpoints go.
+    """
+    key, logger = work.plans["train"].key, get_run_logger()
+    steps = work.pipeline.training.checkpoint_steps
+    saving = Saving(work.state / "checkpoints" / key, key, steps, logger.info)
 
     def make(folder: Path) -> dict[str, Any]:
         with occupy_device():
-            return _make(work, folder)
+            return _make(work, folder, saving)
 
-    return perform(work, "train", make)[0]
+    # Pipelines that differ in name alone share it: whoever comes second takes what is kept then.
+    with hold(work.state / "locks" / f"{key}.train", lambda: logger.info(WAITING)):
+        try:
+            outcome, _ = perform(work, "train", make)
+        except FloatingPointError:
+            saving.discard()  # it would only diverge again
+            raise
+        saving.discard()
+        return outcome
 
 
-def _make(work: Work, folder: Path) -> dict[str, Any]:
+def _make(work: Work, folder: Path, saving: Saving) -> dict[str, Any]:
     encoded = fetch(work, "encode")
     labels = tuple(encoded.facts["labels"])
     problem = find_problem(work.pipeline.problem)
@@ -65,6 +83,7 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
         find_features,
         log_epoch,
         log_table,
+        saving,
     )
     place = folder / MODEL
     save_adapted(adapted, place, labels, work.pipeline, work.base.name)
@@ -84,6 +103,8 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
             "precision": device.precision,
             "threads": torch.get_num_threads(),  # they decide in which order sums are added
             "deterministic": adapted.deterministic,
+            # Where memory was short: the most rows at once that it had room for.
+            **({} if result.micro_batch is None else {"micro_batch": result.micro_batch}),
         },
         "parameters": sum(parameter.numel() for parameter in adapted.model.parameters()),
         "trained_parameters": adapted.trained,

@@ -17,8 +17,9 @@ from finetuning.devices import Device
 from finetuning.errors import InputError
 from finetuning.image_models import build, load, save
 from finetuning.models import layer_groups
+from finetuning.optimization import freeze, hold_statistics
 from finetuning.pixels import ImageRows, open_encoder
-from finetuning.training import freeze, hold_statistics, train
+from finetuning.training import train
 
 CPU = Device("cpu", "test", "fp32")
 SIDE = 32

@@ -15,15 +15,12 @@ from finetuning.config import Strategy, Training
 from finetuning.devices import Device
 from finetuning.history import Epoch
 from finetuning.models import build, layer_groups
+from finetuning.optimization import make_optimizer, schedule, set_rates
 from finetuning.probing import compute_features, fit_probe, install_probe, score_logits
 from finetuning.problem import Checked
 from finetuning.strategies import tabulate
 from finetuning.tokenization import encode, load_tokenizer
-from finetuning.training import (
-    make_optimizer,
-    schedule,
-    train,
-)
+from finetuning.training import train
 
 CPU = Device("cpu", "CPU", "fp32")
 GOOD, BAD = ["good", "great", "fine", "superb"], ["bad", "poor", "awful", "dull"]
@@ -155,7 +152,7 @@ def test_discriminative_rates(bert_folder):
     model = build(bert_folder, 2, seed=0)
     optimizer = make_optimizer(model, layer_groups(model), 0.01)
     (multipliers,) = table("discriminative", 1, decay=0.5)
-    training._set_rates(optimizer, multipliers, 8e-3)
+    set_rates(optimizer, multipliers, 8e-3)
     rates = {group["group"]: group["lr"] for group in optimizer.param_groups}
     assert rates == pytest.approx({0: 1e-3, 1: 2e-3, 2: 4e-3, 3: 8e-3})
 

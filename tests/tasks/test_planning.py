@@ -65,6 +65,7 @@ def test_the_same_inputs_have_the_same_keys(tmp_path):
         ({"name": "other"}, ["register"]),
         ({"training__epochs": 7}, AFTER_TRAIN),
         ({"training__seed": 7}, AFTER_TRAIN),
+        ({"training__checkpoint_steps": 7}, []),
         ({"strategy__kind": "full"}, AFTER_TRAIN),
         ({"model__dropout": 0.2}, AFTER_TRAIN),
         ({"training__max_length": 64}, AFTER_ENCODE),

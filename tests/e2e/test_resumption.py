@@ -1,0 +1,94 @@
+"""A run whose process dies in the middle of the training goes on from there."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.support import begin_project, make_environment, run
+
+STEPS = 20
+WORDS = (
+    "--set", "strategy.kind=full", "--set", "training.epochs=20",
+    "--set", f"training.checkpoint_steps={STEPS}",
+)  # fmt: skip
+EPOCH_STEPS = 27
+TOTAL = 20 * EPOCH_STEPS
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, bert_folder):
+    """A project with two pipelines that differ in name alone."""
+    return begin_project(tmp_path_factory.mktemp("killed") / "root", bert_folder, "toy", "other")
+
+
+def end_in_training(project, number):
+    """Begin a run, send it a signal once there is a new checkpoint: its code and output."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "run", "toy", *WORDS],
+        cwd=project,
+        env=make_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    before, until = list_steps(project), time.monotonic() + 180
+    while not set(list_steps(project)) - set(before):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    process.send_signal(number)
+    output, said = process.communicate(timeout=120)
+    return process.returncode, output + said
+
+
+def list_steps(project):
+    """The steps of which there are checkpoints."""
+    folders = (project / ".tunesmith" / "checkpoints").glob("*/[0-9]*")
+    return sorted(int(folder.name) for folder in folders)
+
+
+def read_training(project, seen):
+    """Model files and facts of the one kept training but those seen before."""
+    kept = (project / ".tunesmith" / "store" / "train").glob("[0-9a-f]*")
+    (entry,) = set(kept) - seen
+    files = {path.name: path.read_bytes() for path in (entry / "model").glob("*.safetensors")}
+    return entry, files, json.loads((entry / "manifest.json").read_text("utf-8"))["facts"]
+
+
+def forget_time(facts):
+    """The facts without what no two runs have in common."""
+    history = [{**epoch, "seconds": 0} for epoch in facts["history"]]
+    return {**facts, "samples_per_second": 0, "history": history}
+
+
+@pytest.mark.usefixtures("one_server")
+def test_a_run_that_is_killed_twice_ends_as_another_one(project):
+    """SIGTERM costs no step and ends with a message, SIGKILL costs what came since the checkpoint.
+
+    Weights and facts are equal to those of a run that nobody disturbed, and no checkpoint is left.
+    """
+    code, said = end_in_training(project, signal.SIGTERM)
+    assert code == 1, said
+    assert "Traceback" not in said
+    assert "interrupted: the same command goes on from what is kept" in said
+    stopped = list_steps(project)[-1]
+    code, said = end_in_training(project, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert f"training goes on from step {stopped} of {TOTAL}" in said
+    killed = list_steps(project)[-1]
+    assert killed > stopped
+    said = run(project, "run", "toy", *WORDS).stderr
+    epoch = killed // EPOCH_STEPS + 1
+    assert f"training goes on from step {killed} of {TOTAL} (epoch {epoch})" in said
+    assert list_steps(project) == []
+    first, files, facts = read_training(project, set())
+    run(project, "run", "other", *WORDS)
+    _, expected, undisturbed = read_training(project, {first})
+    assert files == expected
+    assert len(files) > 1
+    assert forget_time(facts) == forget_time(undisturbed)
+    assert facts["steps"] == TOTAL
