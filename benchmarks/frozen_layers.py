@@ -48,8 +48,9 @@ def time_ours(
 
     `frozen` None is the strategy `head`: its features are what is done once, its fit the epoch.
     """
-    strategy = {"kind": HEAD} if frozen is None else {"kind": "freeze", "groups": frozen}
-    pipeline = make_pipeline(BASE, strategy["kind"], settings, strategy=strategy)
+    kind = HEAD if frozen is None else "freeze"
+    strategy = {"kind": kind, "groups": frozen}
+    pipeline = make_pipeline(BASE, kind, settings, strategy=strategy)
     tokenizer, length = load_tokenizer(folder), settings["max_length"]
     train, validation = (
         encode(tokenizer, splits[split][0], None, splits[split][1], length)
@@ -121,8 +122,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     prepare_environment(Path.cwd(), quiet=True)
-    splits, classes = read_rows(arguments)
-    splits = shorten(splits, arguments.rows)
+    whole, classes = read_rows(arguments)
+    splits = shorten(whole, arguments.rows)
     splits["validation"] = tuple(part[: arguments.rows // 10] for part in splits["validation"])
     base = find_base(BASE, None, Path.cwd())
     if base is None:

@@ -1,8 +1,9 @@
 """What the benchmarks of whole trainings share: recipes, and a process of its own for each side.
 
 A recipe is a strategy and settings of the pipeline file's `training`, with commas between them:
-`full,epochs=5,learning_rate=5e-4`. Where several are given, each is trained, the validation rows
-choose one, and the test score of that one alone is told. The stock side runs once.
+`full,epochs=5,learning_rate=5e-4`, or `full,augmentation.shift=0.1`. Where several are given, each
+is trained, the validation rows choose one, and the test score of that one alone is told. The stock
+side runs once.
 """
 
 from __future__ import annotations
@@ -28,7 +29,12 @@ STOCK_EPOCHS, STOCK_RATE, STOCK_BATCH = 3, 5e-5, 8
 def read_recipe(recipe: str, **fixed: Any) -> tuple[str, dict[str, Any]]:
     """A recipe's strategy and its settings of `training`, beside those that are fixed."""
     kind, *settings = recipe.split(",")
-    return kind, {**fixed, **dict(one.split("=", 1) for one in settings)}
+    training = dict(fixed)
+    for key, value in (one.split("=", 1) for one in settings):
+        section, _, name = key.rpartition(".")
+        place = training.setdefault(section, {}) if section else training
+        place[name] = value
+    return kind, training
 
 
 def make_pipeline(base: str, kind: str, training: dict[str, Any], **others: Any) -> Pipeline:
