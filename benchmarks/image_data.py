@@ -140,15 +140,15 @@ def run_stock(folder: Path, base: Path, pipeline: Pipeline) -> dict[str, Any]:
 def run_side(arguments: argparse.Namespace) -> dict[str, Any]:
     """One side's figures, from this process."""
     prepare_environment(Path.cwd(), quiet=True)
+    base, others = str(arguments.base), {"problem": PROBLEM, "data": PLACES}
     if arguments.only == STOCK:
-        strategy, training = "full", {
+        training = {
             "epochs": arguments.stock_epochs, "learning_rate": arguments.stock_learning_rate,
             "batch_size": STOCK_BATCH, "seed": arguments.seed,
         }  # fmt: skip
+        pipeline = make_pipeline(base, "full", training, **others)
     else:
-        strategy, training = read_recipe(arguments.only, seed=arguments.seed)
-    others = {"problem": PROBLEM, "data": PLACES}
-    pipeline = make_pipeline(str(arguments.base), strategy, training, **others)
+        pipeline = read_recipe(base, arguments.only, {"seed": arguments.seed}, **others)
     run = run_stock if arguments.only == STOCK else run_ours
     return measure(lambda: run(arguments.data, arguments.base, pipeline))
 

@@ -1,9 +1,9 @@
 """What the benchmarks of whole trainings share: recipes, and a process of its own for each side.
 
-A recipe is a strategy and settings of the pipeline file's `training`, with commas between them:
-`full,epochs=5,learning_rate=5e-4`, or `full,augmentation.shift=0.1`. Where several are given, each
-is trained, the validation rows choose one, and the test score of that one alone is told. The stock
-side runs once.
+A recipe is a strategy with settings of its own and of the pipeline file's `training`, with commas
+between them: `probe-then-tune,groups=5,learning_rate=5e-4`, or `full,augmentation.shift=0.1`. Where
+several are given, each is trained, the validation rows choose one, and the test score of that one
+alone is told. The stock side runs once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from finetuning.config import Pipeline
+from finetuning.config import Pipeline, Strategy
 from finetuning.trials import measure_peak
 
 STOCK = "stock"
@@ -26,15 +26,16 @@ GIBIBYTE = 2**30
 STOCK_EPOCHS, STOCK_RATE, STOCK_BATCH = 3, 5e-5, 8
 
 
-def read_recipe(recipe: str, **fixed: Any) -> tuple[str, dict[str, Any]]:
-    """A recipe's strategy and its settings of `training`, beside those that are fixed."""
+def read_recipe(base: str, recipe: str, fixed: dict[str, Any], **others: Any) -> Pipeline:
+    """The pipeline of a recipe, beside the settings of `training` and the keys that are fixed."""
     kind, *settings = recipe.split(",")
-    training = dict(fixed)
+    strategy, training = {"kind": kind}, dict(fixed)
     for key, value in (one.split("=", 1) for one in settings):
         section, _, name = key.rpartition(".")
-        place = training.setdefault(section, {}) if section else training
+        place = strategy if key in Strategy.model_fields else training
+        place = place.setdefault(section, {}) if section else place
         place[name] = value
-    return kind, training
+    return make_pipeline(base, kind, training, **{"strategy": strategy, **others})
 
 
 def make_pipeline(base: str, kind: str, training: dict[str, Any], **others: Any) -> Pipeline:

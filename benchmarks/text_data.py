@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from against_stock import BASE, SETTINGS, read_rows, run_ours, run_stock
-from recipes import STOCK, add_sides, make_pipeline, measure, read_recipe, take_turns
+from recipes import STOCK, add_sides, measure, read_recipe, take_turns
 
 from finetuning.sources import find_base
 from flows.environment import prepare_environment
@@ -39,7 +39,7 @@ def run_side(arguments: argparse.Namespace) -> dict[str, Any]:
         settings = SETTINGS | own | {"seed": seed}
         return measure(lambda: run_stock(splits, folder, classes, settings))
     fixed = {"max_length": SETTINGS["max_length"], "seed": seed}
-    pipeline = make_pipeline(BASE, *read_recipe(arguments.only, **fixed))
+    pipeline = read_recipe(BASE, arguments.only, fixed)
     return measure(lambda: run_ours(splits, folder, classes, pipeline))
 
 
