@@ -23,11 +23,13 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from recipes import STOCK_BATCH, STOCK_RATE, make_pipeline
 
 from finetuning.adaptation import adapt
 from finetuning.config import Data, Pipeline
@@ -42,15 +44,16 @@ from flows.environment import prepare_environment
 BASE = "sentence-transformers/all-MiniLM-L6-v2"
 # run_glue's defaults; no weight decay and no warm-up are transformers' own.
 SETTINGS = {
-    "epochs": 1, "batch_size": 8, "learning_rate": 5e-5, "weight_decay": 0.0, "warmup": 0.0,
-    "max_length": 128, "early_stopping": None,
+    "epochs": 1, "batch_size": STOCK_BATCH, "learning_rate": STOCK_RATE, "weight_decay": 0.0,
+    "warmup": 0.0, "max_length": 128, "early_stopping": None,
 }  # fmt: skip
 LEAST_ACCURACY, LEAST_RATIO = 0.925, 2.0  # what is to be reached
 
 
 def read_rows(arguments: argparse.Namespace) -> tuple[dict[str, tuple[list[str], np.ndarray]], int]:
     """Texts and label numbers of each split, and the number of labels."""
-    data = Data(path="data", train=arguments.train.name, test=arguments.test.name)
+    test = arguments.test.name if arguments.test else None  # None: split off as a pipeline does
+    data = Data(path="data", train=arguments.train.name, test=test)
     rows = take_snapshot(arguments.train.parent, data)
     labels = learn_labels(rows, data.columns)
     numbers = {label: number for number, label in enumerate(labels)}
@@ -64,23 +67,9 @@ def read_rows(arguments: argparse.Namespace) -> tuple[dict[str, tuple[list[str],
     return splits, len(labels)
 
 
-def make_pipeline(base: str, strategy: str, settings: dict[str, Any]) -> Pipeline:
-    """A pipeline of that strategy and those settings."""
-    return Pipeline.model_validate(
-        {
-            "name": "benchmark",
-            "problem": "text-classification",
-            "data": {"path": "data/benchmark"},
-            "model": {"base": base},
-            "strategy": {"kind": strategy},
-            "training": settings,
-        }
-    )
-
-
 def run_ours(
     splits: dict[str, Any], folder: Path, classes: int, pipeline: Pipeline
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Encode, adapt by the pipeline's strategy, and score the test rows; everything counts."""
     started = time.perf_counter()
     tokenizer = load_tokenizer(folder)
@@ -95,14 +84,28 @@ def run_ours(
         )
     logits = compute_logits(adapted.model, rows["test"], choose_device("fp32"))
     accuracy = float((logits.argmax(dim=1).numpy() == rows["test"].labels).mean())
-    speed = adapted.result.samples_per_second
-    return {"accuracy": accuracy, "seconds": time.perf_counter() - started, "speed": speed}
+    result = adapted.result
+    return {
+        "history": result.history,
+        "validation": result.history[result.best].validation_accuracy,
+        "accuracy": accuracy,
+        "seconds": time.perf_counter() - started,
+        "speed": result.samples_per_second,
+    }
 
 
 def run_stock(
-    splits: dict[str, Any], folder: Path, classes: int, settings: dict[str, Any]
+    splits: dict[str, Any],
+    folder: Path,
+    classes: int,
+    settings: dict[str, Any],
+    frozen: tuple[str, ...] = (),
+    callbacks: Sequence[Any] = (),
 ) -> dict[str, float]:
-    """Transformers' Trainer, as run_glue sets it up, on the same rows."""
+    """Transformers' Trainer, as run_glue sets it up, on the same rows.
+
+    Parameters whose names begin with one of `frozen` do not learn.
+    """
     from transformers import (
         AutoModelForSequenceClassification,
         AutoTokenizer,
@@ -125,6 +128,8 @@ def run_stock(
 
     torch.manual_seed(settings["seed"])  # of the head
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=classes)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not name.startswith(frozen))
     with tempfile.TemporaryDirectory() as scratch:
         trainer = Trainer(
             model,
@@ -142,6 +147,7 @@ def run_stock(
             ),
             train_dataset=make("train"),
             data_collator=DataCollatorWithPadding(tokenizer),
+            callbacks=list(callbacks),
         )
         trainer.remove_callback(PrinterCallback)
         speed = trainer.train().metrics["train_samples_per_second"]
@@ -161,7 +167,7 @@ def shorten(splits: dict[str, Any], rows: int | None) -> dict[str, Any]:
     return short
 
 
-def compare_heads(ours: dict[str, float], stock: dict[str, float]) -> dict[str, Any]:
+def compare_heads(ours: dict[str, Any], stock: dict[str, float]) -> dict[str, Any]:
     """The fitted head beside one epoch of the stock recipe."""
     return {
         "tunesmith head": {name: ours[name] for name in ("accuracy", "seconds")},
@@ -171,7 +177,7 @@ def compare_heads(ours: dict[str, float], stock: dict[str, float]) -> dict[str, 
     }
 
 
-def compare_speeds(rounds: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+def compare_speeds(rounds: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Medians of the speed, ratios round by round, and every seed's accuracy.
 
     The accuracies are the same within the seeds' spread where their means are no further apart
@@ -220,7 +226,7 @@ def main() -> None:
     settings = SETTINGS | {"batch_size": arguments.batch_size, "seed": 0}
     report: dict[str, Any] = {"rows": {name: len(texts) for name, (texts, _) in splits.items()}}
 
-    def ours(rows: dict[str, Any], strategy: str, own: dict[str, Any]) -> dict[str, float]:
+    def ours(rows: dict[str, Any], strategy: str, own: dict[str, Any]) -> dict[str, Any]:
         return run_ours(rows, base.folder, classes, make_pipeline(arguments.base, strategy, own))
 
     def stock(rows: dict[str, Any], own: dict[str, Any]) -> dict[str, float]:
@@ -229,7 +235,7 @@ def main() -> None:
     if not arguments.no_stock_epoch:
         report["head"] = compare_heads(ours(splits, "head", settings), stock(splits, settings))
     few = shorten(splits, arguments.speed_rows)
-    rounds: dict[str, list[dict[str, float]]] = {"tunesmith": [], "stock": []}
+    rounds: dict[str, list[dict[str, Any]]] = {"tunesmith": [], "stock": []}
     for seed in range(arguments.rounds):
         seeded = settings | {"seed": seed}
         if seed % 2:
