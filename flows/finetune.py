@@ -10,7 +10,7 @@ from prefect import flow
 
 from finetuning.errors import RefusedError
 from finetuning.pipelines import find_root
-from flows.environment import hush_libraries
+from flows.environment import hush_libraries, prepare_environment
 from flows.preparation import hold_pipeline, need_work
 from tasks.checking import validate
 from tasks.encoding import encode
@@ -35,8 +35,9 @@ def finetune(
         root: The project's folder; null looks upwards from the working folder.
     """
     started = time.monotonic()
-    hush_libraries()
     root = root or find_root(Path.cwd())
+    prepare_environment(root)  # a worker runs the flow without the command line around it
+    hush_libraries()
     with hold_pipeline(root, pipeline, overrides or []):
         work = need_work(root, pipeline, overrides or [])
         outcomes = [

@@ -26,7 +26,7 @@ from flows.databases import LOCK, lay_database
 from flows.environment import prepare_environment
 from flows.processes import HOST, STOPPING, Part, await_health, end_group, end_part, start
 from tasks.planning import STATE
-from tasks.registry import ARTIFACTS, find_tracking_uri
+from tasks.registry import ARTIFACTS, find_tracking_uri, hide_password
 
 if TYPE_CHECKING:
     from prefect.runner import Runner
@@ -59,7 +59,7 @@ def serve_all(root: Path, prefect_port: int, mlflow_port: int) -> dict[str, Any]
                 parts.append(serving)
                 own = f"http://{HOST}:{mlflow_port}" if len(servers) > 1 else None
                 tell(f"Prefect: http://{HOST}:{prefect_port}")
-                tell(f"MLflow:  {own or find_tracking_uri(root)}")
+                tell(f"MLflow:  {own or hide_password(find_tracking_uri(root))}")
                 tell(f"Logs:    {root / STATE / 'logs'}   (Ctrl-C stops everything)")
             while not stop.wait(0.5):
                 for part in parts:

@@ -30,7 +30,14 @@ from tasks.judging import describe_candidate, judge_candidate
 from tasks.logged_model import keep_model
 from tasks.promotion import check_champion, offer
 from tasks.registered_files import is_current, list_missing
-from tasks.registry import TAG, connect, find_experiment, find_registered, find_tracking_uri
+from tasks.registry import (
+    TAG,
+    connect,
+    find_experiment,
+    find_registered,
+    find_tracking_uri,
+    hide_password,
+)
 from tasks.reporting import make_report, render_pages
 from tasks.repository import read_commit
 from tasks.stages import Outcome, fetch, perform, stage
@@ -59,16 +66,12 @@ def register(work: Work) -> Outcome:
     lock = work.state / "locks" / f"{work.pipeline.name}.register"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
-        forget_outdated(work)
-        return perform(work, "register", lambda folder: _make(work, folder))[0]
-
-
-def forget_outdated(work: Work) -> None:
-    """Drop the kept outcome of a registration that is not what it would be today."""
-    key = work.plans["register"].key
-    entry = work.store.find("register", key, verify=False)
-    if entry is not None and not is_current(work.root, work.pipeline.name, entry.facts):
-        work.store.discard("register", key)
+        return perform(
+            work,
+            "register",
+            lambda folder: _make(work, folder),
+            lambda facts: is_current(work.root, work.pipeline.name, facts),
+        )[0]
 
 
 def _make(work: Work, folder: Path) -> dict[str, Any]:
@@ -115,7 +118,7 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
         "baselines": details["baselines"],
         "gate": verdict,
         "not_reproducible": list(lineage.not_reproducible),
-        "tracking_uri": find_tracking_uri(work.root),
+        "tracking_uri": hide_password(find_tracking_uri(work.root)),
     }
 
 
