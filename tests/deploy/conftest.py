@@ -1,10 +1,10 @@
 """What the tests of a deployment share: the servers, a team's repository, and its workers."""
 
 import csv
-import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -118,15 +118,9 @@ def begin_worker(stack, origin, tmp_path_factory):
     return begin
 
 
-def run_deployment(stack, parameters, patience=400):
+def run_deployment(stack, parameters, patience=900):
     """Run the deployment of the process pool; the flow run's id and its final state."""
-    from prefect.client.orchestration import get_client
-    from prefect.settings import temporary_settings
-
-    with (
-        temporary_settings(restore_defaults=set(), updates=prefect_settings(stack)),
-        get_client(sync_client=True) as client,
-    ):
+    with reach_prefect(stack) as client:
         deployment = client.read_deployment_by_name("finetune/process")
         run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
         until = time.monotonic() + patience
@@ -134,6 +128,19 @@ def run_deployment(stack, parameters, patience=400):
             assert time.monotonic() < until, f"the run is still {run.state.name}"
             time.sleep(1)
         return run
+
+
+@contextmanager
+def reach_prefect(stack):
+    """A client of the server."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import temporary_settings
+
+    with (
+        temporary_settings(restore_defaults=set(), updates=prefect_settings(stack)),
+        get_client(sync_client=True) as client,
+    ):
+        yield client
 
 
 def prefect_settings(stack):
