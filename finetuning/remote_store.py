@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from finetuning.digests import digest_file, digest_value, write_atomically
 from finetuning.errors import InputError, wrong
@@ -28,7 +27,6 @@ REST = 300.0  # seconds in which an address that did not answer is not asked aga
 CONNECTING = 5  # seconds that a connection to S3 may take
 VARIABLE = "TUNESMITH_STORE"
 
-Value = TypeVar("Value")
 _logger = logging.getLogger(__name__)
 _silent: dict[str, float] = {}  # address -> until when it is not asked again
 
@@ -56,8 +54,7 @@ class RemoteStore:
             for name, (size, sha256) in manifest["files"].items():
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                place = self._place(stage, digest, sha256)
-                self._try("read", lambda files, to=path, of=place: files.get_file(of, str(to)))
+                self._try("get_file", self._place(stage, digest, sha256), str(path))
                 if path.stat().st_size != size or digest_file(path) != sha256:
                     raise ValueError(f"{name} is not what its manifest says")
         except SilentError:
@@ -72,7 +69,7 @@ class RemoteStore:
         """Whether an entry's manifest is there; None where the address does not answer."""
         place = self._place(stage, digest, MANIFEST)
         try:
-            return self._try("ask", lambda files: bool(files.exists(place)))
+            return bool(self._try("exists", place))
         except SilentError:
             return None
 
@@ -85,11 +82,9 @@ class RemoteStore:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         try:
             for name, (_, sha256) in manifest["files"].items():
-                path, place = folder / name, self._place(stage, digest, sha256)
-                self._try("write", lambda files, of=path, to=place: files.put_file(str(of), to))
+                self._try("put_file", str(folder / name), self._place(stage, digest, sha256))
             content = (folder / MANIFEST).read_bytes()
-            place = self._place(stage, digest, MANIFEST)
-            self._try("write", lambda files: files.pipe_file(place, content))
+            self._try("pipe_file", self._place(stage, digest, MANIFEST), content)
         except FileNotFoundError as error:
             _logger.warning("cannot write %s: %s does not exist", self.address, error)
             return False
@@ -99,16 +94,14 @@ class RemoteStore:
 
     def discard(self, stage: str, digest: str) -> None:
         """Make an entry a miss; its files stay until they are replaced or expire."""
-        place = self._place(stage, digest, MANIFEST)
         try:
-            self._try("write", lambda files: files.rm_file(place))
+            self._try("rm_file", self._place(stage, digest, MANIFEST))
         except (SilentError, FileNotFoundError):
             return
 
     def _read_manifest(self, stage: str, digest: str) -> dict[str, Any] | None:
-        place = self._place(stage, digest, MANIFEST)
         try:
-            content = self._try("read", lambda files: files.cat_file(place))
+            content = self._try("cat_file", self._place(stage, digest, MANIFEST))
         except FileNotFoundError:
             return None
         return parse_manifest(content)
@@ -116,8 +109,8 @@ class RemoteStore:
     def _place(self, stage: str, digest: str, name: str) -> str:
         return f"{self.address.rstrip('/')}/{stage}/{digest}/{name}"
 
-    def _try(self, verb: str, act: Callable[[AbstractFileSystem], Value]) -> Value:
-        """Act, again after a while where that failed.
+    def _try(self, method: str, *arguments: str | bytes) -> Any:
+        """Call a method of the file system, again after a while where that failed.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -128,7 +121,7 @@ class RemoteStore:
             raise SilentError
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return act(open_files(self.address))
+                return getattr(open_files(self.address), method)(*arguments)
             except (FileNotFoundError, InputError):
                 raise
             # Each protocol's library has errors of its own, and none of them may end a run that
@@ -141,9 +134,10 @@ class RemoteStore:
                 time.sleep(FIRST_DELAY * 2 ** (attempt - 1))
         _silent[self.address] = time.monotonic() + REST
         _logger.warning(
-            "cannot %s %s (%s). The run goes on with the store on this machine alone",
-            verb, self.address, reason,
-        )  # fmt: skip
+            "%s does not answer (%s). The run goes on with the store on this machine alone",
+            self.address,
+            reason,
+        )
         raise SilentError
 
 
@@ -156,16 +150,16 @@ def open_files(address: str) -> AbstractFileSystem:
     from fsspec.core import url_to_fs
 
     protocol = address.partition("://")[0] if "://" in address else "file"
-    options: Mapping[str, Any] = {
+    known: dict[str, dict[str, Any]] = {
         "file": {"auto_mkdir": True},
         "local": {"auto_mkdir": True},
         "s3": {
             "use_listings_cache": False,
             "config_kwargs": {"connect_timeout": CONNECTING, "retries": {"max_attempts": 0}},
         },
-    }.get(protocol, {})
+    }
     try:
-        files, _ = url_to_fs(address, **options)
+        files, _ = url_to_fs(address, **known.get(protocol, {}))
     except (ImportError, ValueError) as error:
         remedy = "Write an address such as s3://bucket/prefix, and install the extra s3 for it."
         raise wrong(VARIABLE, f"{address} ({error})", remedy) from None

@@ -114,7 +114,7 @@ class Stack:
 
 
 def clean():
-    """This process's environment without any settings of the tools."""
+    """The environment of this process without any settings of the tools."""
     away = ("PREFECT_", "MLFLOW_", "AWS_", "PG", "TUNESMITH_", "DVC_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(away)}
     return kept | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -134,7 +134,7 @@ def run_stack():
         yield stack
     finally:
         stack.stop()
-        os.environ.get("KEEP") or shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def start_postgres(stack):
@@ -154,9 +154,7 @@ def start_postgres(stack):
     secret.chmod(0o644)
     command = [home / "initdb", "-D", data / "cluster", "-U", "postgres", "-E", "UTF8",
                "--locale=C", "--auth=scram-sha-256", f"--pwfile={secret}"]  # fmt: skip
-    subprocess.run(
-        command, check=True, cwd=data, env=environment, capture_output=True, **options
-    )
+    subprocess.run(command, check=True, cwd=data, env=environment, capture_output=True, **options)
     secret.unlink()
     command = [home / "postgres", "-D", data / "cluster", "-p", str(port), "-k", str(data),
                "-c", f"listen_addresses={HOST}", "-c", "fsync=off"]  # fmt: skip

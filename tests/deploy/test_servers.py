@@ -67,8 +67,8 @@ def test_another_worker_finds_the_stages(stack, first, begin_worker):
     run = run_deployment(stack, PARAMETERS)
     worker.stop()
     assert run.state.is_completed(), worker.said[-6000:]
-    kept = {path.parent.name: path.name for path in (worker.folder / ".tunesmith/store").glob("*/*")}
-    assert {"snapshot", "validate", "encode", "train", "evaluate", "register"} <= kept.keys()
+    kept = {path.parent.name for path in (worker.folder / ".tunesmith/store").glob("*/*")}
+    assert {"snapshot", "validate", "encode", "train", "evaluate", "register"} <= kept
     assert " runs: " in first[0].said
     assert " runs: " not in worker.said
     assert worker.said.count("cached in") == 6
