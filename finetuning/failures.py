@@ -35,6 +35,14 @@ class Failure:
 
 
 FAILURES = (
+    # Before what the system says of files: servers use the same words.
+    Failure(
+        r"failed with error code 40[13]|401 Unauthorized|403 Forbidden",
+        (),
+        "A server wants a name and a password, or these may not do that: set "
+        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or PREFECT_API_AUTH_STRING. "
+        f"{AGAIN}",
+    ),
     Failure(
         r"No space left on device|database or disk is full|Disk quota exceeded|File too large",
         (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),

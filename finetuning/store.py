@@ -2,7 +2,9 @@
 
 An entry is a folder with a manifest that lists every file with its size and SHA-256, and ends with
 the digest of what it says itself. It is written to a temporary name and moved into place, so a
-crash leaves no half entry; a missing or damaged entry is a miss, never a wrong answer.
+crash leaves no half entry; a missing or damaged entry is a miss, never a wrong answer. What is
+missing here may be at a remote address that machines share: it is brought from there, and what is
+made here is sent there.
 """
 
 from __future__ import annotations
@@ -16,8 +18,7 @@ from typing import Any
 
 from finetuning.digests import digest_file, digest_value, write_atomically
 from finetuning.locks import fill
-
-MANIFEST = "manifest.json"
+from finetuning.remote_store import MANIFEST, RemoteStore
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,31 @@ class Entry:
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of entries, `STAGE/DIGEST/`."""
+    """A folder of entries, `STAGE/DIGEST/`, and the remote store behind it, where there is one."""
 
     root: Path
+    remote: RemoteStore | None = None
 
     def find(self, stage: str, digest: str, verify: bool = True) -> Entry | None:
-        """The entry, or None where it is missing or damaged.
+        """The entry, brought here where it is not; None where it is missing or damaged.
 
         Args:
             stage: Stage's name.
             digest: Stage's key.
             verify: Compare every file's SHA-256, not only its presence and size.
         """
+        entry = self.find_here(stage, digest, verify)
+        if entry is not None or self.remote is None:
+            return entry
+        folder = self.root / stage / digest
+        with fill(folder.parent, digest[:16]) as temporary:
+            if not self.remote.bring(stage, digest, temporary):
+                return None
+            self._move(temporary, folder)
+        return self.find_here(stage, digest, verify=False)
+
+    def find_here(self, stage: str, digest: str, verify: bool = True) -> Entry | None:
+        """As `find`, on this machine alone."""
         folder = self.root / stage / digest
         try:
             manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
@@ -62,7 +76,10 @@ class Store:
         make: Callable[[Path], dict[str, Any]],
         components: Mapping[str, Any] | None = None,
     ) -> Entry:
-        """Make an entry: `make` fills an empty folder and returns the facts to keep beside it."""
+        """Make an entry: `make` fills an empty folder and returns the facts to keep beside it.
+
+        It is kept here first. Where the remote store does not take it, that is logged.
+        """
         folder = self.root / stage / digest
         with fill(folder.parent, digest[:16]) as temporary:
             facts = make(temporary)
@@ -77,13 +94,22 @@ class Store:
             write_atomically(temporary / MANIFEST, json.dumps(manifest, indent=1))
             self._move(temporary, folder)
         # Read back, so that a first run and a later one see the very same values.
-        kept = self.find(stage, digest, verify=False)
+        kept = self.find_here(stage, digest, verify=False)
         if kept is None:
             raise OSError(f"the store entry {folder} could not be read back")
+        if self.remote is not None:
+            self.remote.send(stage, digest, folder)
         return kept
+
+    def share(self, entry: Entry) -> None:
+        """Send an entry that is not at the remote store: it was made before, or that was silent."""
+        if self.remote is not None and self.remote.holds(entry.stage, entry.digest) is False:
+            self.remote.send(entry.stage, entry.digest, entry.folder)
 
     def discard(self, stage: str, digest: str) -> None:
         """Drop an entry that speaks of something which is no more."""
+        if self.remote is not None:
+            self.remote.discard(stage, digest)
         folder = self.root / stage / digest
         with fill(folder.parent, digest[:16]) as gone, suppress(FileNotFoundError):
             folder.rename(gone)
@@ -92,7 +118,7 @@ class Store:
         try:
             temporary.rename(folder)
         except OSError:
-            if self.find(folder.parent.name, folder.name) is not None:
+            if self.find_here(folder.parent.name, folder.name) is not None:
                 return  # another run made the same entry first: by construction it is the same
             if not folder.exists():
                 raise

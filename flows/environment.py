@@ -47,11 +47,16 @@ def prepare_environment(root: Path, quiet: bool = False) -> None:
         "PREFECT_LOGGING_LEVEL": "WARNING" if quiet else "INFO",
         "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "finetuning",  # what the library says belongs to the run
         "TOKENIZERS_PARALLELISM": "true",
         "TRANSFORMERS_VERBOSITY": "error",
         "GIT_PYTHON_REFRESH": "quiet",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_LOGGING_LEVEL": "ERROR",
+        # Artifacts go through the tracking server. Left to itself MLflow takes large ones from the
+        # server's storage, whose address need not mean anything here.
+        "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+        "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
         # Standard output is the answer's alone; MLflow would print addresses of a server there.
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         # On a CPU each new length of a batch leaves compiled products behind; a thousand of them,

@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 from finetuning.config import Gate, Model, Strategy, Training
 from finetuning.errors import RefusedError
 from finetuning.pipelines import find_root
-from flows.environment import hush_libraries
+from flows.environment import hush_libraries, prepare_environment
 from flows.forms import list_changes
 from flows.preparation import hold_pipeline, need_work
 from tasks.announcing import announce_failure, announce_registration
@@ -61,8 +61,9 @@ def finetune(
         root: The project's folder; null looks upwards from the working folder.
     """
     started = time.monotonic()
-    hush_libraries()
     root = root or find_root(Path.cwd())
+    prepare_environment(root)  # a worker runs the flow without the command line around it
+    hush_libraries()
     changes = list_changes(model=model, strategy=strategy, training=training, gate=gate)
     changes += overrides or []
     say_why(reason)

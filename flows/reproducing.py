@@ -34,7 +34,7 @@ CODE = "flows/cli.py"
 FILE = f"{STATE}/recorded.yaml"
 REFUSED = 4  # the exit code of a gate's refusal: the model was made all the same
 # What decides where state lies and who else is told of it: the second making has its own.
-_PLACES = ("MLFLOW_", "PREFECT_", "GIT_")
+_PLACES = ("MLFLOW_", "PREFECT_", "GIT_", "TUNESMITH_STORE")
 _KEPT = "PREFECT_SERVER_EPHEMERAL_"
 # What two makings must share for their weights to be equal byte for byte.
 _SHAPING = ("libraries", "python", "device", "code", "row_digests", "base_digest")

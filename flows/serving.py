@@ -29,7 +29,7 @@ from flows.processes import HOST, STOPPING, Part, await_health, end_group, end_p
 from flows.webhooks import SERVER, describe_server
 from tasks.announcing import UI
 from tasks.planning import STATE
-from tasks.registry import ARTIFACTS, find_tracking_uri
+from tasks.registry import ARTIFACTS, find_tracking_uri, hide_password
 
 MARK = "TUNESMITH_UP"
 LONGEST_WAIT = 60.0  # seconds before a part that dies again and again is started again
@@ -57,7 +57,7 @@ def serve_all(root: Path, prefect_port: int, mlflow_port: int) -> dict[str, Any]
                 own = f"http://{HOST}:{mlflow_port}" if len(servers) > 1 else None
                 note_addresses(root, f"http://{HOST}:{prefect_port}/api")
                 tell(f"Prefect: http://{HOST}:{prefect_port}")
-                tell(f"MLflow:  {own or find_tracking_uri(root)}")
+                tell(f"MLflow:  {own or hide_password(find_tracking_uri(root))}")
                 tell(f"Logs:    {root / STATE / 'logs'}   (Ctrl-C stops everything)")
             while not stop.wait(0.5):
                 for part in parts:

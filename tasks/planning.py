@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetuning.digests import digest_code, digest_value, write_atomically
 from finetuning.problem import find_problem
+from finetuning.remote_store import VARIABLE, RemoteStore
 from finetuning.store import Store
 
 if TYPE_CHECKING:
@@ -116,12 +118,18 @@ class Work:
     @property
     def store(self) -> Store:
         """Where stages keep what they made."""
-        return Store(self.root / STATE / "store")
+        return open_store(self.root)
 
     @property
     def state(self) -> Path:
         """The folder of this project's local state."""
         return self.root / STATE
+
+
+def open_store(root: Path) -> Store:
+    """The project's store, with the remote one behind it that the environment names."""
+    address = os.environ.get(VARIABLE)
+    return Store(root / STATE / "store", RemoteStore(address) if address else None)
 
 
 def plan(root: Path, pipeline: Pipeline, data: DataVersion, base: BaseModel) -> Work:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from finetuning.problem import find_problem
 from finetuning.snapshots import digest_rows, list_columns, take_snapshot
 from finetuning.splits import digest_text
-from finetuning.store import Store
 from finetuning.traits import find_traits, join_words
 from tasks.data_state import POINTER, parse_pointer
-from tasks.planning import STATE
+from tasks.planning import open_store
 from tasks.repository import read_at
 from tasks.restoration import restore
 
@@ -41,7 +40,7 @@ def find_rows(
 
     kind = str(record["config"]["problem"])
     key = str(record.get("stages", {}).get("snapshot"))
-    kept = Store(root / STATE / "store").find("snapshot", key)
+    kept = open_store(root).find("snapshot", key)
     if kept is not None:
         return read_rows(kept.folder), ""
     pointer, sha = str(record.get("data_pointer")), (record.get("commit") or {}).get("sha")

@@ -22,14 +22,22 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def has_version(root: Path, name: str, version: str) -> bool:
-    """Whether a model version is still registered and its files are there."""
+def has_version(root: Path, name: str, version: str, run_id: str | None = None) -> bool:
+    """Whether a model version is still registered and its files are there.
+
+    Args:
+        root: The project's folder.
+        name: The registered model.
+        version: Its number.
+        run_id: The run that it must be of: another registry has other versions of that number.
+    """
     rows = ask_database(
         root,
-        f"select storage_location from model_versions where name = ? and version = ? and {PRESENT}",
+        "select storage_location, run_id from model_versions"
+        f" where name = ? and version = ? and {PRESENT}",
         (name, int(version)),
     )
-    if rows == []:
+    if rows == [] or (rows and run_id not in (None, rows[0][1])):
         return False
     folder = find_local_folder(str(rows[0][0])) if rows and rows[0][0] else None
     if folder is not None:
@@ -39,25 +47,42 @@ def has_version(root: Path, name: str, version: str) -> bool:
     client = connect(root)
     try:
         found = client.get_model_version(name, version)
-        return found.status == "READY" and not list_missing(client, found)
+        same = run_id in (None, found.run_id)
+        return same and found.status == "READY" and not list_missing(client, found)
     except MlflowException:
         return False
+
+
+def has_run(root: Path, run_id: str) -> bool:
+    """Whether a run is recorded here."""
+    rows = ask_database(root, "select 1 from runs where run_uuid = ?", (run_id,))
+    if rows is not None:
+        return bool(rows)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        connect(root).get_run(run_id)
+    except MlflowException:
+        return False
+    return True
 
 
 def is_current(root: Path, name: str, facts: Mapping[str, Any]) -> bool:
     """Whether a kept registration is what registering again would give.
 
-    It is not where its version has gone, nor where its verdict was held against another champion
-    than the present one, nor where a later run has led to another version; unless its version is
-    that champion itself.
+    It is not where its version has gone, or is another registry's, nor where its verdict was held
+    against another champion than the present one, nor where a later run has led to another version;
+    unless its version is that champion itself.
 
     Args:
         root: The project's folder.
         name: The registered model.
         facts: What the register stage kept.
     """
-    own = facts["model_version"]
-    if own is not None and not has_version(root, name, str(own)):
+    own, run_id = facts["model_version"], facts.get("run_id")
+    if own is not None and not has_version(root, name, str(own), run_id):
+        return False
+    if own is None and run_id is not None and not has_run(root, run_id):
         return False
     champion, held = read_champion(root, name), facts["gate"]["champion"]
     if champion is not None and champion == own:

@@ -38,6 +38,7 @@ from tasks.registry import (
     find_experiment,
     find_registered,
     find_tracking_uri,
+    hide_password,
     read_offer,
 )
 from tasks.reporting import make_report, render_pages
@@ -63,18 +64,14 @@ def register(work: Work) -> Outcome:
     lock = work.state / "locks" / f"{work.pipeline.name}.register"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
-        forget_outdated(work)
-        outcome, entry = perform(work, "register", lambda folder: _make(work, folder))
+        outcome, entry = perform(
+            work,
+            "register",
+            lambda folder: _make(work, folder),
+            lambda facts: is_current(work.root, work.pipeline.name, facts),
+        )
         offer_again(work, entry.facts["model_version"])
         return outcome
-
-
-def forget_outdated(work: Work) -> None:
-    """Drop the kept outcome of a registration that is not what it would be today."""
-    key = work.plans["register"].key
-    entry = work.store.find("register", key, verify=False)
-    if entry is not None and not is_current(work.root, work.pipeline.name, entry.facts):
-        work.store.discard("register", key)
 
 
 def offer_again(work: Work, version: str | None) -> None:
@@ -128,7 +125,7 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
         "baselines": details["baselines"],
         "gate": verdict,
         "not_reproducible": list(lineage.not_reproducible),
-        "tracking_uri": find_tracking_uri(work.root),
+        "tracking_uri": hide_password(find_tracking_uri(work.root)),
     }
 
 

@@ -103,7 +103,13 @@ def reach(root: Path, reference: str) -> Iterator[MlflowClient]:
 def explain_silence(uri: str, error: Exception) -> TunesmithError:
     """What MLflow's error means to a person, in one line."""
     reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
-    return TunesmithError(f"the registry at {uri} does not answer: {reason}")
+    said = f"the registry at {uri} does not answer: {reason}"
+    return TunesmithError(hide_password(said))
+
+
+def hide_password(text: str) -> str:
+    """A text whose addresses name no user and no password."""
+    return re.sub(r"(?<=://)[^/\s@]*@", "", text)
 
 
 def find_experiment(client: MlflowClient, root: Path, name: str) -> str:
@@ -240,6 +246,10 @@ def find_champion(client: MlflowClient, name: str) -> Any | None:
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None  # no such alias, or no such model
+        # A server with users forbids to ask about a model that is not there.
+        denied = error.error_code == "PERMISSION_DENIED"
+        if denied and not client.search_registered_models(f"name='{name}'"):
+            return None
         raise
 
 

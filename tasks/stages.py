@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -63,18 +63,28 @@ def stage(
     )
 
 
-def perform(work: Work, name: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Outcome, Entry]:
+def perform(
+    work: Work,
+    name: str,
+    make: Callable[[Path], dict[str, Any]],
+    holds: Callable[[Mapping[str, Any]], bool] = lambda _: True,
+) -> tuple[Outcome, Entry]:
     """Run a stage, or take its kept output.
 
     Args:
         work: The run's work.
         name: The stage's name.
         make: Fills an empty folder with the stage's files and returns its facts.
+        holds: Whether the facts of a kept output are what making it again would give.
     """
     started = time.monotonic()
     plan = work.plans[name]
     entry = work.store.find(name, plan.key)
+    if entry is not None and not holds(entry.facts):
+        work.store.discard(name, plan.key)
+        entry = None
     if entry is not None:
+        work.store.share(entry)
         outcome = Outcome(name, plan.key, "cached", time.monotonic() - started, "nothing changed")
     else:
         get_run_logger().info("%s runs: %s", name, plan.why)

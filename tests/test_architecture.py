@@ -11,7 +11,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 FLOORS = ("finetuning", "tasks", "flows")  # from the lowest up
 TOOLS = {"prefect", "mlflow", "great_expectations", "dvc"}
-HEAVY = {"torch", "transformers", "prefect", "mlflow", "pandas", "great_expectations"}
+HEAVY = {"torch", "transformers", "prefect", "mlflow", "pandas", "great_expectations", "fsspec"}
 LONGEST = 300  # lines
 
 MODULES = {

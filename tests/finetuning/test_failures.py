@@ -21,6 +21,7 @@ from finetuning.failures import LONGEST, explain, find_reason, recognise
         (RuntimeError("CUDA out of memory. Tried to allocate"), "training.max_length", False),
         (sqlite3.OperationalError("database is locked"), "Another process", True),
         (sqlite3.DatabaseError("file is not a database"), "damaged", False),
+        (RuntimeError("failed with error code 403 != 200: 'Permission denied'"), "USERNAME", False),
         (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), "MLFLOW_TRACKING_URI", True),
     ],
 )

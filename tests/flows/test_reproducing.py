@@ -114,3 +114,18 @@ def test_other_circumstances_are_listed():
     assert "code.tasks.training: a -> b" in words
     assert "threads" not in words
     assert "not deterministic" not in words
+
+
+def test_nothing_of_the_places_of_the_project_reaches_the_run(tmp_path, monkeypatch):
+    """Neither its registry nor the store that machines share: what is made there is made anew."""
+    seen = {}
+
+    def act(words, env, **options):
+        seen.update(env)
+        return subprocess.CompletedProcess(words, 0, '{"metrics": {"test/accuracy": 1.0}}', "")
+
+    for name in ("TUNESMITH_STORE", "MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+        monkeypatch.setenv(name, "somewhere")
+    monkeypatch.setattr(reproducing.subprocess, "run", act)
+    assert reproducing.run_there(tmp_path, tmp_path, {}) == {"test/accuracy": 1.0}
+    assert "somewhere" not in seen.values()

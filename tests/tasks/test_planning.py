@@ -204,3 +204,15 @@ def test_long_values_are_cut():
     assert said.startswith("data.labels changed x -> [")
     assert said.endswith("...")
     assert len(said) == len("data.labels changed x -> ") + 60
+
+
+def test_the_environment_names_the_store_behind_the_own_one(tmp_path, monkeypatch):
+    """Unset or empty there is none; the keys are the same with one."""
+    monkeypatch.delenv("TUNESMITH_STORE", raising=False)
+    alone = make(tmp_path)
+    assert alone.store.remote is None
+    monkeypatch.setenv("TUNESMITH_STORE", "")
+    assert alone.store.remote is None
+    monkeypatch.setenv("TUNESMITH_STORE", "s3://bucket/prefix")
+    assert make(tmp_path).store.remote.address == "s3://bucket/prefix"
+    assert changed(alone, make(tmp_path)) == []

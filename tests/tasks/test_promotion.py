@@ -501,3 +501,18 @@ def test_a_kept_verdict_is_current_while_its_champion_is(registry):
     assert not look("2", None)
     assert not look(None, None)
     assert not look("9", "1")
+
+
+def test_a_kept_outcome_counts_in_its_own_registry(registry):
+    """A version of the same number that another run made is another model, as is its verdict."""
+    registry.add()
+    run_id = registry.client.get_model_version(registry.name, "1").run_id
+
+    def look(version, run):
+        facts = {"model_version": version, "run_id": run, "gate": {"champion": None}}
+        return is_current(registry.root, registry.name, facts)
+
+    assert look("1", run_id)
+    assert look(None, run_id)
+    assert not look("1", "0" * 32)
+    assert not look(None, "0" * 32)
