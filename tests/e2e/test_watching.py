@@ -201,3 +201,42 @@ def test_one_training_at_a_time_uses_the_device(api):
             pass
     with concurrency(name_device(), timeout_seconds=5, strict=True):
         pass
+
+
+def test_a_run_that_nobody_runs_any_more_is_shown_as_crashed(project):
+    """Found under way when its server's process begins: whoever ran it has gone."""
+    import asyncio
+
+    from prefect.states import Running
+
+    from flows.deployments import crash_orphans
+
+    (*_, run) = list_runs()
+    end(run, Running())
+    asyncio.run(crash_orphans())
+    (*_, after) = list_runs()
+    assert (after.id, after.state.type.value) == (run.id, "CRASHED")
+    assert "process has gone" in after.state.message
+
+
+def test_runs_that_were_missed_are_dropped_and_later_ones_stay(project):
+    """A server that was away for a night does not look a thousand times in the morning."""
+    import asyncio
+    from datetime import UTC, datetime, timedelta
+
+    from prefect.states import Scheduled
+
+    from flows.deployments import drop_late
+
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("release/release")
+        due = [datetime.now(UTC) + timedelta(hours=hours) for hours in (-2, -1, 1)]
+        made = [
+            client.create_flow_run_from_deployment(
+                deployment.id, parameters={"model": "toy"}, state=Scheduled(scheduled_time=moment)
+            )
+            for moment in due
+        ]
+        asyncio.run(drop_late(deployment.id))
+        left = {run.id for run in client.read_flow_runs(sort="START_TIME_ASC", limit=200)}
+    assert [run.id in left for run in made] == [False, False, True]
