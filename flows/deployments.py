@@ -22,9 +22,8 @@ from finetuning.pipelines import find_pipeline, list_pipelines, load_pipeline
 from finetuning.schedules import Interval
 from flows.environment import prepare_environment
 from flows.forms import make_form
+from flows.upkeep import crash_orphans, drop_late, limit_device
 from flows.webhooks import SERVER, listen, subscribe
-from tasks.devices import DEVICES, name_device
-from tasks.runs import LARGEST_PAGE
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -35,11 +34,11 @@ if TYPE_CHECKING:
     from finetuning.config import Pipeline
 
 LOOKING = 2.0  # seconds between two looks at the pipelines' files
+AT_ONCE = 2  # runs that compute; the others wait, without a process that fills the memory
 POLLING = 1  # seconds between two questions for runs that are due
 WATCHING = 60  # seconds between two runs of watch
 CHANGED = "tunesmith.data.changed"  # the event that makes watch run at once
 TAG = "tunesmith"
-ORPHANED = "Its process has gone: the same run again goes on from what is kept."
 # What is not set is left as it is: these are the user's, set in the UI.
 THEIRS = ("schedules", "paused", "parameters", "concurrency_limit", "concurrency_options")
 
@@ -49,12 +48,14 @@ async def serve_pipelines(root: Path) -> None:
     from prefect.runner import Runner
 
     # A schedule that someone set in the UI is theirs: it is not paused when this process ends.
-    runner = Runner(name="tunesmith", pause_on_shutdown=False, limit=None, query_seconds=POLLING)
+    begin = partial(Runner, pause_on_shutdown=False, query_seconds=POLLING)
+    # Whoever watches over the others never waits behind them.
+    quick, runner = begin(name="tunesmith-watch"), begin(name="tunesmith", limit=AT_ONCE)
     known: dict[str, float] = {}
     await limit_device()
     await crash_orphans()
     await deploy_changed(root, runner, known)
-    await deploy_others(runner)
+    await deploy_others(quick, runner)
     threading.Thread(target=hear_mlflow, args=(root,), daemon=True).start()
 
     async def look() -> None:
@@ -66,57 +67,9 @@ async def serve_pipelines(root: Path) -> None:
 
     looking = asyncio.create_task(look())
     try:
-        await runner.start()
+        await asyncio.gather(quick.start(), runner.start())
     finally:
         looking.cancel()
-
-
-async def limit_device() -> None:
-    """Let one training at a time use this machine's device; a limit that was set stays."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-    from prefect.exceptions import ObjectNotFound
-
-    async with get_client() as client:
-        try:
-            await client.read_global_concurrency_limit_by_name(name_device())
-        except ObjectNotFound:
-            limit = GlobalConcurrencyLimitCreate(name=name_device(), limit=DEVICES)
-            await client.create_global_concurrency_limit(limit)
-
-
-async def crash_orphans() -> None:
-    """Mark the runs of deployments as crashed that seem to be under way: nobody runs them any more.
-
-    `tunesmith up` has seen to it that what an earlier serving process started has ended.
-    """
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import (
-        FlowRunFilter,
-        FlowRunFilterDeploymentId,
-        FlowRunFilterState,
-        FlowRunFilterStateType,
-    )
-    from prefect.client.schemas.objects import StateType
-    from prefect.client.schemas.sorting import FlowRunSort
-    from prefect.states import Crashed
-
-    under_way = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
-    wanted = FlowRunFilter(
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=under_way)),
-        deployment_id=FlowRunFilterDeploymentId(is_null_=False),
-    )
-    async with get_client() as client:
-        page = partial(
-            client.read_flow_runs,
-            flow_run_filter=wanted,
-            sort=FlowRunSort.START_TIME_ASC,
-            limit=LARGEST_PAGE,
-        )
-        while runs := await page():
-            for run in runs:
-                await client.set_flow_run_state(run.id, Crashed(message=ORPHANED), force=True)
-                tell(f"crashed: {run.name}, whose process has gone")
 
 
 async def deploy_changed(root: Path, runner: Runner, known: dict[str, float]) -> None:
@@ -147,8 +100,13 @@ async def deploy_changed(root: Path, runner: Runner, known: dict[str, float]) ->
         tell(f"served: finetune/{name}")
 
 
-async def deploy_others(runner: Runner) -> None:
-    """Register the flows that are not one pipeline's."""
+async def deploy_others(quick: Runner, runner: Runner) -> None:
+    """Register the flows that are not one pipeline's.
+
+    Args:
+        quick: Runs what must not wait.
+        runner: Runs the rest.
+    """
     from prefect.events import DeploymentEventTrigger
 
     from flows.compare import compare
@@ -159,44 +117,13 @@ async def deploy_others(runner: Runner) -> None:
     trigger = DeploymentEventTrigger(enabled=True, expect={CHANGED}, name=f"{CHANGED} -> watch")
     every = {"interval": timedelta(seconds=WATCHING)}
     said = "Starts pipelines whose data changed, and the release of new champions."
-    await drop_late(await deploy(runner, watch, "watch", {}, [TAG], said, every, [trigger]))
+    await drop_late(await deploy(quick, watch, "watch", {}, [TAG], said, every, [trigger]))
     said = "Proves a new champion, hands it on, or puts the one before back."
-    await deploy(runner, release, "release", {}, [TAG], said)
+    await deploy(quick, release, "release", {}, [TAG], said)
     said = "Several strategies side by side on the same data, and which one it deserves."
     await deploy(runner, compare, "compare", {}, [TAG], said)
     said = "Scores a table or a folder of images with a registered model."
     await deploy(runner, predict, "predict", {}, [TAG], said)
-
-
-async def drop_late(deployment: UUID) -> None:
-    """Drop the runs of a deployment that were due while nobody served it; the next one does it all.
-
-    Args:
-        deployment: Its id. It says what is, so that nothing is lost with a run.
-    """
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import (
-        FlowRunFilter,
-        FlowRunFilterDeploymentId,
-        FlowRunFilterExpectedStartTime,
-        FlowRunFilterState,
-        FlowRunFilterStateType,
-    )
-    from prefect.client.schemas.objects import StateType
-    from prefect.client.schemas.sorting import FlowRunSort
-    from prefect.types._datetime import now
-
-    late = FlowRunFilter(
-        deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-        # Typed as a class of its own, which a datetime passes for.
-        expected_start_time=FlowRunFilterExpectedStartTime(before_=now("UTC")),  # type: ignore[arg-type]
-    )
-    async with get_client() as client:
-        for run in await client.read_flow_runs(
-            flow_run_filter=late, sort=FlowRunSort.START_TIME_ASC, limit=LARGEST_PAGE
-        ):
-            await client.delete_flow_run(run.id)
 
 
 async def deploy(

@@ -192,7 +192,7 @@ def test_one_training_at_a_time_uses_the_device(api):
 
     from prefect.concurrency.sync import concurrency
 
-    from flows.deployments import limit_device
+    from flows.upkeep import limit_device
     from tasks.devices import name_device, occupy_device
 
     asyncio.run(limit_device())
@@ -209,7 +209,7 @@ def test_a_run_that_nobody_runs_any_more_is_shown_as_crashed(project):
 
     from prefect.states import Running
 
-    from flows.deployments import crash_orphans
+    from flows.upkeep import crash_orphans
 
     (*_, run) = list_runs()
     end(run, Running())
@@ -226,7 +226,7 @@ def test_runs_that_were_missed_are_dropped_and_later_ones_stay(project):
 
     from prefect.states import Scheduled
 
-    from flows.deployments import drop_late
+    from flows.upkeep import drop_late
 
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name("release/release")
