@@ -10,7 +10,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from finetuning.config import Gate, Model, Strategy, Training
-from finetuning.errors import RefusedError
+from finetuning.errors import RefusedError, ValidationError
 from finetuning.pipelines import find_root
 from flows.environment import hush_libraries, prepare_environment
 from flows.forms import list_changes
@@ -22,7 +22,7 @@ from tasks.encoding import encode
 from tasks.evaluation import evaluate
 from tasks.planning import Work
 from tasks.registration import register
-from tasks.reporting import publish
+from tasks.reporting import publish, publish_validation
 from tasks.snapshot import snapshot
 from tasks.stages import Outcome, fetch
 from tasks.training import train
@@ -74,13 +74,24 @@ def finetune(
         tell_change(work, return_state=True)  # for people to read: what fails in it stops nothing
         outcomes = [
             taken,
-            validate(work),
+            check_data(work),
             encode(work),
             train(work),
             evaluate(work),
             register(work),
         ]
         return conclude(work, outcomes, time.monotonic() - started)
+
+
+def check_data(work: Work) -> Outcome:
+    """Validate the data and show what came of it, also where it stops the run."""
+    try:
+        outcome = validate(work)
+    except ValidationError:
+        publish_validation(work)
+        raise
+    publish_validation(work)
+    return outcome
 
 
 def say_why(reason: str | None) -> None:
@@ -97,7 +108,7 @@ def conclude(work: Work, outcomes: list[Outcome], seconds: float) -> dict[str, A
     """
     registered = fetch(work, "register")
     facts = registered.facts
-    publish(work.pipeline.name, facts, (registered.folder / "model_card.md").read_text("utf-8"))
+    publish(work, facts, (registered.folder / "model_card.md").read_text("utf-8"))
     announce_registration(work.pipeline.name, facts)
     result = {
         "status": "registered",

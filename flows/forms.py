@@ -52,6 +52,9 @@ def make_form(schema: Mapping[str, Any], pipeline: Pipeline | None) -> dict[str,
     properties, definitions = form.get("properties", {}), form.get("definitions", {})
     for name in HIDDEN:
         properties.pop(name, None)
+    for fields in (properties, *(one.get("properties", {}) for one in definitions.values())):
+        for name, field in fields.items():
+            _make_plain(name, field)
     if pipeline is None:
         return form
     values = pipeline.model_dump(mode="json")
@@ -60,16 +63,43 @@ def make_form(schema: Mapping[str, Any], pipeline: Pipeline | None) -> dict[str,
         properties[key] = {
             **{name: properties[key][name] for name in ("title", "description", "position")},
             "allOf": [{"$ref": reference}],
-            "default": values[key],
+            "default": _leave_out_null(values[key]),
         }
         _fill(definitions, reference, values[key])
     properties["pipeline"] |= {"enum": [pipeline.name], "default": pipeline.name}
     return form
 
 
+def _make_plain(name: str, field: dict[str, Any]) -> None:
+    """Offer one kind of value instead of a choice between it and null.
+
+    Of a choice Prefect's UI sends null although nobody touched it, with every schedule that is set
+    there, and null would go before the file's value. What is left empty is not sent. Null itself
+    can be said by `overrides`.
+    """
+    kinds = [kind for kind in field.get("anyOf", ()) if kind.get("type") != "null"]
+    if len(kinds) == 1:
+        del field["anyOf"]
+        field.update(kinds[0])
+    if "default" in field and field["default"] is None:
+        del field["default"]
+    if reference := field.pop("$ref", None):
+        # Beside a reference a title is not read: the section would be called as its type is.
+        field |= {"allOf": [{"$ref": reference}], "title": name.replace("_", " ").title()}
+
+
 def _find_reference(field: Mapping[str, Any]) -> str:
     places = [field, *field.get("anyOf", ()), *field.get("allOf", ())]
     return next(str(place["$ref"]) for place in places if "$ref" in place)
+
+
+def _leave_out_null(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values without the keys that are null, in the inner sections too."""
+    return {
+        name: _leave_out_null(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 def _fill(definitions: dict[str, Any], reference: str, values: Mapping[str, Any]) -> None:
@@ -79,5 +109,7 @@ def _fill(definitions: dict[str, Any], reference: str, values: Mapping[str, Any]
     for name, value in values.items():
         field = section["properties"][name]
         field["default"] = value
+        if value is None:
+            del field["default"]  # the type's own is not what the file says
         if isinstance(value, Mapping):
             _fill(definitions, _find_reference(field), value)

@@ -82,10 +82,12 @@ def plan_parts(
     prefect = Part(
         "Prefect",
         [*python, "prefect", "server", "start", *bound, str(prefect_port)],
-        {**server, "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"},
+        # Where the UI finds the API; unless told, it asks port 4200 whatever the server's own is.
+        {"PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{prefect_port}/api", **server,
+         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"},
         logs / "prefect.log",
         f"http://{HOST}:{prefect_port}/api/health",
-    )
+    )  # fmt: skip
     serving = Part(
         "the serving process",
         [*python, "flows.deployments"],

@@ -14,9 +14,9 @@ from prefect.logging import get_run_logger
 from finetuning.data_changes import compare_data, tabulate
 from finetuning.digests import digest_code, digest_value
 from finetuning.errors import InputError
+from tasks.announcing import make_key
 from tasks.recorded_rows import find_rows, shape_rows
 from tasks.registry import TAG, connect, fetch_json
-from tasks.reporting import make_key
 from tasks.snapshot import read_rows
 from tasks.stages import fetch
 
@@ -37,7 +37,7 @@ def tell_change(work: Work) -> None:
         return
     said = "\n".join([describe_change(change)[0], *(f"- {one}" for one in change["words"])])
     get_run_logger().info("the data: %s", "; ".join(describe_change(change)[:2]))
-    key = f"{make_key(work.pipeline.name)}-data-change"
+    key = make_key(work.pipeline.name, "data-change")
     if change["shifts"]:
         create_table_artifact(table=tabulate(change), key=key, description=said)
     else:

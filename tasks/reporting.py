@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from finetuning.charts import confusion_matrix
 from finetuning.evaluation import Bin, ClassScore
 from finetuning.history import Epoch
 from finetuning.reports import (
@@ -21,12 +23,16 @@ from finetuning.reports import (
     to_markdown,
 )
 from finetuning.roles import METRICS
+from tasks.announcing import make_key
 from tasks.evaluation import EVALUATION
 from tasks.stages import fetch
+from tasks.validation_report import RESULTS
 
 if TYPE_CHECKING:
     from finetuning.lineage import Lineage
     from tasks.planning import Work
+
+LARGEST_PICTURE = 500_000  # characters that an artifact is given for a picture
 
 
 def make_report(
@@ -87,16 +93,48 @@ def render_pages(report: Report) -> tuple[str, str]:
     return render(report), to_markdown(report)
 
 
-def publish(name: str, result: dict[str, Any], card: str) -> None:
-    """Show the model card and the scores in the Prefect UI.
+def publish(work: Work, result: dict[str, Any], card: str) -> None:
+    """Show the model card, the scores, the confusion matrix and the verdict in the Prefect UI.
 
     Args:
-        name: The pipeline's name.
+        work: The run's work, all of its stages done.
         result: What the register stage kept.
         card: The model card.
     """
-    key = make_key(name)
-    create_markdown_artifact(markdown=card, key=f"{key}-model-card", description="Model card")
+    name = work.pipeline.name
+    create_markdown_artifact(
+        markdown=card, key=make_key(name, "model-card"), description="Model card"
+    )
+    publish_scores(name, result)
+    details = (fetch(work, "evaluate").folder / EVALUATION).read_text("utf-8")
+    publish_confusion(name, json.loads(details))
+    publish_verdict(name, result["gate"])
+
+
+def publish_validation(work: Work) -> None:
+    """Show in the Prefect UI what the data was held against, what failed above the rest."""
+    report = json.loads((fetch(work, "validate").folder / RESULTS).read_text("utf-8"))
+    split = ", ".join(f"{split} {count:,}" for split, count in report["rows"].items())
+    checks = sorted(report["expectations"], key=lambda one: bool(one["success"]))
+    rows = [
+        {
+            "what": one["name"],
+            "passed": "yes" if one["success"] else one["severity"],
+            "rows": "" if one["unexpected_count"] is None else str(one["unexpected_count"]),
+            "found": one["observed"] or "",
+        }
+        for one in checks
+    ]
+    head = f"Validation: {report['critical_failures']} critical, {report['warnings']} warnings"
+    create_table_artifact(
+        table=rows,
+        key=make_key(work.pipeline.name, "validation"),
+        description=f"{head}. Rows: {split}",
+    )
+
+
+def publish_scores(name: str, result: Mapping[str, Any]) -> None:
+    """Show in the Prefect UI the scores on the test rows, beside the baselines'."""
     metric = METRICS[result["problem"]][0]
     rows = [
         {
@@ -109,16 +147,34 @@ def publish(name: str, result: dict[str, Any], card: str) -> None:
     ]
     own = f"{result['metrics'][f'test/{metric}']:.4f}"
     rows.insert(0, {"model": name, metric: own, "lead of this model": "", "interval": ""})
-    create_table_artifact(table=rows, key=f"{key}-scores", description="Scores on the test rows")
-    publish_verdict(key, result["gate"])
+    create_table_artifact(
+        table=rows, key=make_key(name, "scores"), description="Scores on the test rows"
+    )
 
 
-def make_key(name: str) -> str:
-    """A pipeline's name as the keys of its artifacts begin with it."""
-    return "".join(letter if letter.isalnum() else "-" for letter in name.lower())
+def publish_confusion(name: str, details: Mapping[str, Any]) -> None:
+    """Show in the Prefect UI which labels were taken for which, where the problem has labels.
+
+    Args:
+        name: The pipeline's name.
+        details: What the evaluation kept.
+    """
+    if not (counts := details.get("confusion")):
+        return
+    drawn = confusion_matrix("Confusion", details["labels"], counts).encode()
+    # Prefect's image artifact would print the whole address below the picture.
+    picture = f"![Confusion](data:image/svg+xml;base64,{base64.b64encode(drawn).decode()})"
+    if len(picture) > LARGEST_PICTURE:
+        picture = f"With {len(counts)} labels it is too large to be shown here: see report.html."
+    right, every = sum(row[place] for place, row in enumerate(counts)), sum(map(sum, counts))
+    create_markdown_artifact(
+        markdown=f"{right:,} of {every:,} test rows are right, on the diagonal.\n\n{picture}",
+        key=make_key(name, "confusion"),
+        description="Confusion matrix of the test rows",
+    )
 
 
-def publish_verdict(key: str, verdict: dict[str, Any]) -> None:
+def publish_verdict(name: str, verdict: dict[str, Any]) -> None:
     """Show in the Prefect UI what the gate decided on, its reasons above the numbers."""
     head = "passed" if verdict["promote"] else "refused"
     champion = verdict["champion"]
@@ -126,14 +182,14 @@ def publish_verdict(key: str, verdict: dict[str, Any]) -> None:
     said = "\n".join([f"The gate: {head}{against}", *(f"- {one}" for one in verdict["reasons"])])
     rows = [{"what": verdict["metric"], "passed": head, **_tell_numbers(verdict, verdict["value"])}]
     for one in (*verdict["apart"], *verdict["slices"]):
-        name = one.get("name") or f"{one['column']} = {one['value']}"
+        what = one.get("name") or f"{one['column']} = {one['value']}"
         passed = "shown only" if not one.get("judged") else "fell" if one["fell"] else "holds"
-        rows.append({"what": name, "passed": passed, **_tell_numbers(one, one["candidate_value"])})
+        rows.append({"what": what, "passed": passed, **_tell_numbers(one, one["candidate_value"])})
     for test in verdict["behaviour"]:
         cases = f"{test['passed']} of {test['cases']}"
         passed = "passed" if test["ok"] else "failed"
         rows.append({"what": f"behaviour: {test['name']}", "passed": passed, "this model": cases})
-    create_table_artifact(table=rows, key=f"{key}-gate", description=said)
+    create_table_artifact(table=rows, key=make_key(name, "gate"), description=said)
 
 
 def _tell_numbers(one: dict[str, Any], value: float | None) -> dict[str, str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from finetuning.config import Severity
     from finetuning.expectations import ExpectationSpec
 
+RESULTS = "results.json"
 EXAMPLES = 5  # rows shown of each expectation that fails
 LONGEST_EXAMPLE = 200  # characters
 
@@ -107,7 +108,7 @@ def write_report(report: ValidationReport, folder: Path) -> None:
     """Write the report into a folder: results.json, and index.html for people."""
     folder.mkdir(parents=True, exist_ok=True)
     results = json.dumps(report.to_json(), indent=2, allow_nan=False)
-    (folder / "results.json").write_text(results + "\n", encoding="utf-8")
+    (folder / RESULTS).write_text(results + "\n", encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(finetuning.__file__).parent),
         autoescape=True,

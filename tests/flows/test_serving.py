@@ -101,6 +101,7 @@ def test_up_serves_takes_up_new_files_and_leaves_nothing_behind(running):
     api = f"http://127.0.0.1:{prefect}/api"
     deployment = json.loads(await_status(f"{api}/deployments/name/finetune/reviews"))
     assert ask(f"http://127.0.0.1:{prefect}/")[0] == 200
+    assert json.loads(ask(f"http://127.0.0.1:{prefect}/ui-settings")[1])["api_url"] == api
     assert ask(f"http://127.0.0.1:{mlflow}/")[0] == 200
     assert deployment["parameters"] == {"pipeline": "reviews"}
     assert "tunesmith" in deployment["tags"]
