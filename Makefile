@@ -48,7 +48,7 @@ $(BIN)/.deployed: $(BIN)/.tested
 
 test-deploy: $(BIN)/.deployed  ## Run the tests of deploy/ against PostgreSQL, an S3 server, Prefect and MLflow
 	@$(BIN)/python -m tasks.sample reviews
-	$(BIN)/python -m pytest --numprocesses=0 --override-ini=norecursedirs=.git -rs tests/deploy tests/test_deploy_files.py
+	$(BIN)/python -m pytest --numprocesses=0 --override-ini='norecursedirs=.* build dist' -rs tests/deploy tests/test_deploy_files.py
 
 check: $(BIN)/.tested  ## Lint, format and types
 	$(BIN)/ruff check .

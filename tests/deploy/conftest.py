@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.deploy.servers import BUCKETS, REPOSITORY, list_missing, run_stack
+from tests.deploy.servers import BUCKETS, HOST, PATIENCE, REPOSITORY, list_missing, run_stack
+from tests.servers import await_status, take_port
 
 TRAIN, TEST = 400, 200  # rows of the sample, a twentieth of them: enough for a head to be fitted
 
@@ -83,18 +84,23 @@ class Worker:
             "DVC_GLOBAL_CONFIG_DIR": str(folder.parent / "dvc"),
             "DVC_SITE_CACHE_DIR": str(folder.parent / "dvc-cache"),
             "USER": "worker",
+            "PREFECT_WORKER_WEBSERVER_HOST": HOST,
+            "PREFECT_WORKER_WEBSERVER_PORT": str(take_port()),
         }
 
     def start(self):
-        """Take work from the pool."""
+        """Take work from the pool, and say that it is well."""
         command = [sys.executable, "-m", "prefect", "worker", "start", "--pool",
-                   "tunesmith-process", "--name", self.folder.parent.name]  # fmt: skip
+                   "tunesmith-process", "--limit", "1", "--with-healthcheck",
+                   "--name", self.folder.parent.name]  # fmt: skip
         with (self.folder.parent / "worker.log").open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.stack.processes.append(self.process)
+        port = self.environment["PREFECT_WORKER_WEBSERVER_PORT"]
+        await_status(f"http://{HOST}:{port}/health", patience=PATIENCE)
         return self
 
     def stop(self):
