@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 DEVICES = 1  # trainings at once
 LEASE = 120  # seconds after which a slot of a process that died is free again
-NAME = "TUNESMITH_DEVICE"  # for machines with several devices, each with a worker of its own
+NAME = "TUNESMITH_LIMIT"  # for machines with several devices, each with a worker of its own
 
 
 def name_device() -> str:
