@@ -4,7 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help run digits test check format up data clean
+# `make test-e2e OPTIONS=--screenshots` also draws docs/images/ anew.
+OPTIONS ?=
+
+.PHONY: help run digits test test-e2e check format up data clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -35,6 +38,13 @@ digits: $(BIN)/.installed  ## The same for the image sample, which needs no netw
 
 test: $(BIN)/.tested  ## Run the tests
 	$(BIN)/python -m pytest
+
+$(BIN)/.browsed: $(BIN)/.tested
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[sample,test,e2e]'
+	@touch $@
+
+test-e2e: $(BIN)/.browsed  ## Run the tests in a browser: minutes, and needs Chromium (apt-get install chromium)
+	$(BIN)/python -m pytest --numprocesses=0 tests/browser $(OPTIONS)
 
 check: $(BIN)/.tested  ## Lint, format and types
 	$(BIN)/ruff check .
