@@ -4,10 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help run digits test test-deploy check format up data clean
+# `make test-e2e OPTIONS=--screenshots` also draws docs/images/ anew.
+OPTIONS ?=
+
+.PHONY: help run digits test test-deploy test-e2e check format up data clean
 
 help:  ## What can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
 
 # torch is installed first and pinned: unpinned, it brings gigabytes of CUDA to any machine.
 $(BIN)/.installed: pyproject.toml constraints.txt
@@ -49,6 +52,13 @@ $(BIN)/.deployed: $(BIN)/.tested
 test-deploy: $(BIN)/.deployed  ## Run the tests of deploy/ against PostgreSQL, an S3 server, Prefect and MLflow
 	@$(BIN)/python -m tasks.sample reviews
 	$(BIN)/python -m pytest --numprocesses=0 --override-ini='norecursedirs=.* build dist' -rs tests/deploy tests/test_deploy_files.py
+
+$(BIN)/.browsed: $(BIN)/.tested
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[sample,test,e2e]'
+	@touch $@
+
+test-e2e: $(BIN)/.browsed  ## Run the tests in a browser: minutes, and needs Chromium (apt-get install chromium)
+	$(BIN)/python -m pytest --numprocesses=0 tests/browser $(OPTIONS)
 
 check: $(BIN)/.tested  ## Lint, format and types
 	$(BIN)/ruff check .

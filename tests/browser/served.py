@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from urllib.parse import urlencode
 
 from tasks.planning import STATE
 from tests.servers import ask, await_status, take_port
 from tests.support import make_environment
 
-PATIENCE = 400.0  # seconds for a run to end
+PATIENCE = 300.0  # seconds for a run to end
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -26,10 +27,11 @@ class Served:
             sys.executable, "-m", "flows.cli", "up",
             "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1]),
         ]  # fmt: skip
-        self.process = None
+        self.process, self.started = None, 0.0
 
     def start(self):
         """Start `up` and wait until every deployment is there."""
+        self.started = time.time()
         environment = make_environment()
         environment.pop("PREFECT_API_URL", None)
         (self.root / STATE).mkdir(exist_ok=True)
@@ -41,11 +43,13 @@ class Served:
             self.await_ready(name)
 
     def await_ready(self, name):
-        """Wait until this process serves a deployment."""
+        """Wait until the process that was started last serves a deployment."""
         url = f"{self.prefect}/api/deployments/name/{name}"
 
         def is_ready():
-            return json.loads(await_status(url, patience=150))["status"] == "READY"
+            deployment = json.loads(await_status(url, patience=150))
+            is_new = datetime.fromisoformat(deployment["updated"]).timestamp() > self.started
+            return is_new and deployment["status"] == "READY"
 
         await_that(f"{name} is served", is_ready)
 
@@ -57,6 +61,10 @@ class Served:
     def ask_prefect(self, place, body=None):
         """What Prefect's API answers."""
         status, content = ask(f"{self.prefect}/api{place}", body)
+        until = time.monotonic() + PATIENCE
+        while status == 503 and time.monotonic() < until:  # its database is busy: ask again
+            time.sleep(0.5)
+            status, content = ask(f"{self.prefect}/api{place}", body)
         assert status in (200, 201), f"{place}: {status} {content}"
         return json.loads(content)
 

@@ -118,7 +118,9 @@ def test_schedules_of_the_ui_outlive_a_restart(served, page, shoot):
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("textbox").or_(dialog.get_by_role("spinbutton")).first.fill("720")
     shoot("schedule")
-    dialog.get_by_role("button", name="Save").click()
+    with page.expect_response(lambda answer: answer.url.endswith("/schedules")) as answer:
+        dialog.get_by_role("button", name="Save").click()
+    assert answer.value.status == 201
     await_that(
         "tickets has a schedule", lambda: served.find_deployment("finetune/tickets")["schedules"]
     )
@@ -182,7 +184,7 @@ def crown(page, served, version, shoot=None):
     page.get_by_text(f"Version {version}", exact=True).first.wait_for()
     page.get_by_title("Edit aliases").or_(page.get_by_title("Add aliases")).first.click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("combobox").press_sequentially("champion")
+    dialog.locator("input[type='search']").press_sequentially("champion")
     page.keyboard.press("Enter")
     if shoot is not None:
         shoot("alias")
