@@ -57,7 +57,7 @@ $(BIN)/.browsed: $(BIN)/.tested
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[sample,test,e2e]'
 	@touch $@
 
-test-e2e: $(BIN)/.browsed  ## Run the tests in a browser: minutes, and needs Chromium (apt-get install chromium)
+test-e2e: $(BIN)/.browsed  ## Run the tests in a browser; they need Chromium (apt-get install chromium)
 	$(BIN)/python -m pytest --numprocesses=0 tests/browser $(OPTIONS)
 
 check: $(BIN)/.tested  ## Lint, format and types
