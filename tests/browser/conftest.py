@@ -1,5 +1,6 @@
 """What the tests in a browser share: a served project, Chromium, screenshots, measured times."""
 
+import io
 import json
 import os
 import shutil
@@ -7,12 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.browser.served import Served
 from tests.support import begin_project, shell
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 SIZE = {"width": 1280, "height": 800}  # pixels of a screenshot
+COLOURS = 128  # of a screenshot: a third of the bytes, and nobody sees it
 PATIENCE = 120_000  # milliseconds for an element to appear
 SWITCHES = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -113,6 +116,7 @@ def shoot(request, page):
         if request.config.getoption("--screenshots"):
             page.wait_for_timeout(1500)  # what fades in has then done so
             IMAGES.mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=IMAGES / f"{name}.png")
+            with Image.open(io.BytesIO(page.screenshot())) as picture:
+                picture.quantize(COLOURS).save(IMAGES / f"{name}.png", optimize=True)
 
     return write
