@@ -129,8 +129,9 @@ def test_two_processes_at_once_are_safe(tmp_path, bert_folder):
     pool = recall_pool(work)
     digests = list(pool.places)
     fresh = type(pool)(pool.sources, pool.places, made=1)
-    forked = multiprocessing.get_context("fork")
-    both = [forked.Process(target=keep_often, args=(work, fresh, digests)) for _ in range(2)]
+    # Not forked: what the other tests' libraries do in threads is not this test's business.
+    begin = multiprocessing.get_context("spawn").Process
+    both = [begin(target=keep_often, args=(work, fresh, digests)) for _ in range(2)]
     for one in both:
         one.start()
     for one in both:
