@@ -11,7 +11,7 @@ from finetuning.locks import hold
 from finetuning.pipelines import find_root
 from flows.environment import hush_libraries
 from tasks.predicting import score_job, write_output
-from tasks.scoring import plan_job
+from tasks.scoring_jobs import plan_job
 
 
 @flow(name="predict", flow_run_name="{model}", validate_parameters=True)

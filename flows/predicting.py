@@ -42,7 +42,8 @@ def predict_table(
     prepare_environment(root, quiet)
     roles, settings = split_items(columns, "--column"), split_items(parameters, "--parameter")
     numbers = read_numbers(settings)
-    from tasks.scoring import conclude, plan_job, score
+    from tasks.scoring import conclude, score
+    from tasks.scoring_jobs import plan_job
 
     job = plan_job(root, reference, given, output, roles, numbers, batch_rows)
 

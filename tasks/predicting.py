@@ -8,7 +8,8 @@ from typing import Any
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
-from tasks.scoring import Job, Scored, conclude, score
+from tasks.scoring import Scored, conclude, score
+from tasks.scoring_jobs import Job
 from tasks.stages import stage
 
 LOGGED = 10.0  # seconds between two lines of the log

@@ -12,7 +12,7 @@ from tasks.scorers import IMAGES
 if TYPE_CHECKING:
     from finetuning.streams import Row
     from tasks.asking import Worker
-    from tasks.scoring import Job
+    from tasks.scoring_jobs import Job
 
 INFINITE = "the model answers with a number that is not finite"
 

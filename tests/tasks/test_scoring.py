@@ -9,7 +9,7 @@ import pytest
 
 from finetuning.errors import InputError, TunesmithError
 from finetuning.tables import read_cells
-from tasks import scoring
+from tasks import scoring, scoring_jobs
 from tasks.asking import open_worker
 from tasks.scorers import Scorer
 from tests.support import make_environment
@@ -49,12 +49,12 @@ class Fake:
 def score(folder, monkeypatch, texts, fake=None, rows=2, scorer=SCORER, **given):
     """Score a table of texts; the result, and the rows of the output."""
     fake = fake or Fake()
-    monkeypatch.setattr(scoring, "find_scorer", lambda *_: scorer)
+    monkeypatch.setattr(scoring_jobs, "find_scorer", lambda *_: scorer)
     monkeypatch.setattr(scoring, "open_worker", lambda *_: contextlib.nullcontext(fake))
     table = folder / "in.csv"
     table.write_text("n,text\n" + "".join(f'{n},"{text}"\n' for n, text in enumerate(texts)))
     output = folder / "out.csv"
-    job = scoring.plan_job(folder, "toys", table, output, batch_rows=rows, **given)
+    job = scoring_jobs.plan_job(folder, "toys", table, output, batch_rows=rows, **given)
     result = scoring.conclude(job, scoring.score(job, [].append))
     return result, read_cells(output, "")[1]
 
