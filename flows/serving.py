@@ -81,7 +81,7 @@ def plan_parts(
     logs, python, bound = root / STATE / "logs", [sys.executable, "-m"], ["--host", HOST, "--port"]
     prefect = Part(
         "Prefect",
-        [*python, "prefect", "server", "start", *bound, str(prefect_port)],
+        [*python, "flows.prefect_ui", str(prefect_port)],
         # Where the UI finds the API; unless told, it asks port 4200 whatever the server's own is.
         {"PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{prefect_port}/api", **server,
          "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"},

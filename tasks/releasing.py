@@ -18,7 +18,7 @@ from finetuning.succession import ELSEWHERE, PUT_BACK, ROLLED_BACK, find_earlier
 from tasks.answering import ask_model
 from tasks.champions import Succession, change_champion, read_succession
 from tasks.promotion import check_files, list_usable, make_change
-from tasks.registry import CHAMPION, TAG, connect, find_tracking_uri
+from tasks.registry import CHALLENGER, CHAMPION, TAG, connect, find_tracking_uri
 from tasks.standing import OUTCOME, RELEASED, read_standing
 from tasks.verdicts import list_refusals, read_verdict
 
@@ -172,7 +172,7 @@ def run_hook(release: Release) -> None:
 
 @task(name="record release", retries=3, retry_delay_seconds=2)
 def record_release(release: Release) -> str:
-    """Write down that the champion was released.
+    """Write down that the champion was released; it waits no longer as challenger.
 
     Returns:
         When.
@@ -180,6 +180,8 @@ def record_release(release: Release) -> str:
     client, moment = connect(release.root), _tell_now()
     client.set_model_version_tag(release.name, release.version, RELEASED_AT, moment)
     client.set_model_version_tag(release.name, release.version, OUTCOME, f"released {moment}")
+    if read_succession(client, release.name).aliases.get(CHALLENGER) == release.version:
+        client.delete_registered_model_alias(release.name, CHALLENGER)
     client.set_registered_model_tag(release.name, RELEASED, f"{release.version} {moment}")
     return moment
 

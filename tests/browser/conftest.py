@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
@@ -102,10 +103,22 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def page(browser):
-    """A page of its own."""
-    opened = browser.new_page()
+    """A page of its own, from which nothing reaches another host than this machine."""
+    opened, foreign, stopped = browser.new_page(), set(), set()
+
+    def see(request, place):
+        if urlsplit(request.url).hostname not in ("127.0.0.1", None):
+            place.add(request.url)
+
+    def see_failure(request):
+        if "csp" in str(request.failure).lower():
+            see(request, stopped)
+
+    opened.on("request", lambda request: see(request, foreign))
+    opened.on("requestfailed", see_failure)
     yield opened
     opened.close()
+    assert foreign <= stopped, f"asked of strangers: {sorted(foreign - stopped)}"
 
 
 @pytest.fixture

@@ -61,14 +61,16 @@ def get_tag(client, version, key):
 
 
 def test_a_champion_is_released_once(registry):
-    """It waits until that is written down, with the time on the version."""
+    """It waits until that is written down, with its time, and is no challenger from then on."""
     client, root = registry
     assert find_release(root, NAME) is None
     point(client, "1")
+    client.set_registered_model_alias(NAME, "challenger", "1")
     release = find_release(root, NAME)
     assert (release.version, release.released, release.uri) == ("1", None, "models:/toys/1")
     moment = record_release.fn(release)
     assert get_tag(client, "1", "tunesmith.released_at") == moment
+    assert "challenger" not in read_succession(client, NAME).aliases
     assert find_release(root, NAME) is None
     point(client, "2")
     assert find_release(root, NAME).released == "1"
