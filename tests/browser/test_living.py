@@ -84,7 +84,7 @@ def test_run_shows_what_came_of_it(served, page, shoot):
     """A run's page has its stages and artifacts; the confusion matrix is a picture that loads."""
     run = served.await_run("finetune/tickets", 1)
     open_run(page, served, run)
-    page.get_by_text("6 Task runs").wait_for()
+    page.get_by_text("7 Task runs").wait_for()
     shoot("run")
     page.get_by_role("tab", name="Artifacts").click()
     for kind in ("model-card", "validation", "scores", "confusion", "gate", "model-version"):
