@@ -39,10 +39,8 @@ from pathlib import Path
 from flows.environment import prepare_environment
 prepare_environment(Path.cwd())
 from flows.predict import predict
-from prefect.artifacts import Artifact
 result = predict("toys", "in.csv", "out.csv", batch_rows=2)
-shown = json.loads(Artifact.get("toys-predictions").data)
-print(json.dumps([result, shown, predict.parameters.model_dump()["properties"]]))
+print(json.dumps([result, predict.parameters.model_dump()["properties"]]))
 """
 
 
@@ -57,11 +55,13 @@ def test_the_flow_shows_in_prefect(project, prefect_server):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    result, shown, parameters = json.loads(done.stdout.splitlines()[-1])
+    result, parameters = json.loads(done.stdout.splitlines()[-1])
     assert (result["rows"], result["unscored_rows"]) == (4, 1)
     rows = read_cells(project / "out.csv", "")[1]
     assert [row[1] for row in rows] == ["short", "long", None, "long"]
-    assert shown == [
+    wanted = {"artifacts": {"key": {"any_": ["toys-predictions"]}}}
+    (shown,) = json.loads(ask(f"{prefect_server}/artifacts/filter", wanted)[1])
+    assert json.loads(shown["data"]) == [
         {"what": "label long", "rows": 2}, {"what": "label short", "rows": 1},
         {"what": "without an answer", "rows": 1}, {"what": "all", "rows": 4},
     ]  # fmt: skip
