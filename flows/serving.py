@@ -36,8 +36,38 @@ LONGEST_WAIT = 60.0  # seconds before a part that dies again and again is starte
 
 
 def serve_all(root: Path, prefect_port: int, mlflow_port: int) -> dict[str, Any]:
-    """Run both servers and the serving process until told to stop."""
+    """Run both servers and the serving process until told to stop.
+
+    Raises:
+        InputError: A port is in use, or this project is served already.
+    """
     prepare_environment(root)
+    with alone(root):
+        return serve_alone(root, prefect_port, mlflow_port)
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Be the only one that serves a project: a second one would take the first one's runs for dead.
+
+    Raises:
+        InputError: Another process serves it.
+    """
+    from filelock import FileLock, Timeout
+
+    path = root / STATE / "locks" / "up"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, blocking=False):
+            yield
+    except Timeout:
+        remedy = "Use it, or end it with Ctrl-C first."
+        found = f"{str(root)!r}, which another `tunesmith up` serves"
+        raise InputError([Fault("the project", found, remedy)]) from None
+
+
+def serve_alone(root: Path, prefect_port: int, mlflow_port: int) -> dict[str, Any]:
+    """As `serve_all`, in a project that nobody else serves."""
     mark, home = uuid.uuid4().hex, Path(os.environ["PREFECT_HOME"])
     servers, serving = plan_parts(root, prefect_port, mlflow_port, mark)
     ports = (("--prefect-port", prefect_port), ("--mlflow-port", mlflow_port))

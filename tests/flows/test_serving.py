@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from finetuning.errors import InputError
-from flows.serving import MARK, check_ports
+from flows.serving import MARK, check_ports, serve_all
 from tests.servers import ask, await_status, take_port
 
 PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
@@ -89,6 +89,14 @@ def test_a_part_that_dies_is_started_again(running):
     await_status(f"http://127.0.0.1:{mlflow}/health", patience=30)
     assert ask(f"http://127.0.0.1:{prefect}/api/health")[0] == 200
     assert process.poll() is None
+
+
+@pytest.mark.slow
+def test_a_project_is_served_once(running):
+    """A second `up` would take the runs of the first for dead: it is refused on any port."""
+    _, root, *_ = running
+    with pytest.raises(InputError, match="another `tunesmith up` serves"):
+        serve_all(root, take_port(), take_port())
 
 
 @pytest.mark.slow
