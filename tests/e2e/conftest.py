@@ -26,7 +26,8 @@ def prefect_server(tmp_path_factory):
             stderr=log,
         )
     try:
-        await_status(f"http://127.0.0.1:{port}/api/health", patience=120)
+        health = f"http://127.0.0.1:{port}/api/health"
+        await_status(health, process=process, log=root / "log")
         yield f"http://127.0.0.1:{port}/api"
     finally:
         process.terminate()

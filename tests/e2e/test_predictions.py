@@ -90,10 +90,12 @@ def serve(project, uri):
             start_new_session=True,
         )
     try:
-        await_status(f"http://127.0.0.1:{port}/ping", patience=150)
+        ping = f"http://127.0.0.1:{port}/ping"
+        await_status(ping, patience=150, process=process, log=project / "serve.log")
         yield f"http://127.0.0.1:{port}/invocations"
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=30)
 
 

@@ -86,7 +86,7 @@ def test_a_part_that_dies_is_started_again(running):
     until = time.monotonic() + 10
     while ask(f"http://127.0.0.1:{mlflow}/health")[0] and time.monotonic() < until:
         time.sleep(0.1)
-    await_status(f"http://127.0.0.1:{mlflow}/health", patience=30)
+    await_status(f"http://127.0.0.1:{mlflow}/health", patience=60)
     assert ask(f"http://127.0.0.1:{prefect}/api/health")[0] == 200
     assert process.poll() is None
 
@@ -116,7 +116,7 @@ def test_up_serves_takes_up_new_files_and_leaves_nothing_behind(running):
     assert (root / "mlruns" / "mlflow.db").is_file()
 
     for other in ("watch/watch", "release/release", "compare/compare", "predict/predict"):
-        await_status(f"{api}/deployments/name/{other}", patience=20)
+        await_status(f"{api}/deployments/name/{other}", patience=60)
     await_scheduled(api, "watch")
 
     (first,) = deployment["schedules"]
@@ -129,7 +129,7 @@ def test_up_serves_takes_up_new_files_and_leaves_nothing_behind(running):
     edited = text.replace("path: data/reviews", "path: data/others")
     (root / "pipelines" / "reviews.yaml").write_text(edited, "utf-8")
     (root / "pipelines" / "broken.yaml").write_text("name: [", "utf-8")
-    await_status(f"{api}/deployments/name/finetune/other", patience=20)
+    await_status(f"{api}/deployments/name/finetune/other", patience=60)
     until = time.monotonic() + 20
     while "data/others" not in deployment["description"] and time.monotonic() < until:
         deployment = json.loads(ask(f"{api}/deployments/name/finetune/reviews")[1])

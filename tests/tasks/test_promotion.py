@@ -35,7 +35,7 @@ def server(tmp_path_factory):
             command, env=environment, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        await_status(f"http://127.0.0.1:{port}/health", patience=90)
+        await_status(f"http://127.0.0.1:{port}/health", process=process, log=root / "log")
         yield f"http://127.0.0.1:{port}", root
     finally:
         process.terminate()
