@@ -23,6 +23,7 @@ from finetuning.schedules import Interval
 from flows.environment import prepare_environment
 from flows.forms import make_form
 from flows.upkeep import crash_orphans, drop_late, limit_device
+from flows.warm_starts import fork_runs
 from flows.webhooks import SERVER, listen, subscribe
 
 if TYPE_CHECKING:
@@ -35,9 +36,8 @@ if TYPE_CHECKING:
 
 LOOKING = 2.0  # seconds between two looks at the pipelines' files
 AT_ONCE = 2  # runs that compute; the others wait, without a process that fills the memory
-POLLING = 1  # seconds between two questions for runs that are due
+POLLING = 0.5  # seconds between two questions for runs that are due
 WATCHING = 60  # seconds between two runs of watch
-CHANGED = "tunesmith.data.changed"  # the event that makes watch run at once
 TAG = "tunesmith"
 # What is not set is left as it is: these are the user's, set in the UI.
 THEIRS = ("schedules", "paused", "parameters", "concurrency_limit", "concurrency_options")
@@ -56,6 +56,7 @@ async def serve_pipelines(root: Path) -> None:
     await crash_orphans()
     await deploy_changed(root, runner, known)
     await deploy_others(quick, runner)
+    fork_runs()
     threading.Thread(target=hear_mlflow, args=(root,), daemon=True).start()
 
     async def look() -> None:
@@ -107,17 +108,14 @@ async def deploy_others(quick: Runner, runner: Runner) -> None:
         quick: Runs what must not wait.
         runner: Runs the rest.
     """
-    from prefect.events import DeploymentEventTrigger
-
     from flows.compare import compare
     from flows.predict import predict
     from flows.release import release
     from flows.watch import watch
 
-    trigger = DeploymentEventTrigger(enabled=True, expect={CHANGED}, name=f"{CHANGED} -> watch")
     every = {"interval": timedelta(seconds=WATCHING)}
     said = "Starts pipelines whose data changed, and the release of new champions."
-    await drop_late(await deploy(quick, watch, "watch", {}, [TAG], said, every, [trigger]))
+    await drop_late(await deploy(quick, watch, "watch", {}, [TAG], said, every))
     said = "Proves a new champion, hands it on, or puts the one before back."
     await deploy(quick, release, "release", {}, [TAG], said)
     said = "Several strategies side by side on the same data, and which one it deserves."
@@ -134,7 +132,6 @@ async def deploy(
     tags: list[str],
     description: str,
     schedule: dict[str, Any] | None = None,
-    triggers: list[Any] | None = None,
     form_of: Pipeline | None = None,
 ) -> UUID:
     """Register a deployment; one that is there keeps what somebody set in the UI.
@@ -147,7 +144,6 @@ async def deploy(
         tags: For the UI.
         description: For the UI.
         schedule: Its first schedule, as Prefect's `to_deployment` takes it.
-        triggers: Events that make it run.
         form_of: The pipeline whose values its form begins with; None takes the flow's own.
 
     Returns:
@@ -168,7 +164,6 @@ async def deploy(
         parameters=parameters,
         tags=tags,
         description=description,
-        triggers=triggers,
         entrypoint_type=EntrypointType.MODULE_PATH,
         **(schedule or {} if is_new else {}),
     )

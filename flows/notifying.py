@@ -9,8 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-import uuid
-from datetime import UTC, datetime
+import time
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -21,47 +20,65 @@ from finetuning.errors import TunesmithError, wrong
 from tasks.planning import STATE
 from tasks.repository import find_hooks
 
-CHANGED = "tunesmith.data.changed"
+WATCH = "watch/watch"
 PATIENCE = 10.0  # seconds
+PAUSE = 0.2  # seconds before a server that is busy is asked again
+BUSY = 500  # from this status on it is the server's trouble: with SQLite often a short one
 RUNNING = "up.json"  # where `tunesmith up` says how it is reached
 HOOKS = ("post-commit", "post-merge")
 HOOK = "#!/bin/sh\n# Has tunesmith look at once whether data changed.\ntunesmith notify || true\n"
 
 
 def notify(root: Path) -> dict[str, Any]:
-    """Send the event that makes `watch` run at once.
+    """Create a run of `watch`, which begins at once.
+
+    Not by an event and an automation: Prefect's server takes up to two seconds over these.
 
     Returns:
-        `status` is `sent`, or `unheard` where no server is known or it does not answer.
+        `status` is `sent`, or `unheard` where no server is known, or it does not answer, or nobody
+        serves `watch` there.
 
     Raises:
-        TunesmithError: The server that is set refuses the event.
+        TunesmithError: The server that is set refuses.
     """
     url = find_api(root)
     if url is None:
         said = "no server is running here: the next `tunesmith up` finds what changed"
         return {"status": "unheard", "message": said}
-    event = {
-        "id": str(uuid.uuid4()),
-        "occurred": datetime.now(UTC).isoformat(),
-        "event": CHANGED,
-        "resource": {"prefect.resource.id": f"tunesmith.data.{root.resolve().name}"},
-        "payload": {},
-    }
-    body = json.dumps([event]).encode()
-    request = Request(f"{url}/events", body, {"Content-Type": "application/json", **authorise()})
     try:
-        opener = build_opener(ProxyHandler({})) if "127.0.0.1" in url else build_opener()
-        opener.open(request, timeout=PATIENCE).close()
+        deployment = ask(url, f"/deployments/name/{WATCH}")["id"]
+        ask(url, f"/deployments/{deployment}/create_flow_run", {})
     except HTTPError as error:
+        if error.code == 404:
+            said = f"nobody serves {WATCH} at {url}: tunesmith up"
+            return {"status": "unheard", "message": said}
+        if error.code >= BUSY:
+            said = f"Prefect's server at {url} is busy ({error.code} {error.reason})"
+            return {"status": "unheard", "message": f"{said}: watch finds what changed by itself"}
         raise TunesmithError(
-            f"Prefect's server at {url} refuses the event ({error.code} {error.reason}): check "
+            f"Prefect's server at {url} refuses ({error.code} {error.reason}): check "
             "PREFECT_API_URL and PREFECT_API_AUTH_STRING"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         said = f"Prefect's server at {url} does not answer ({getattr(error, 'reason', error)})"
         return {"status": "unheard", "message": f"{said}: watch finds what changed by itself"}
     return {"status": "sent", "message": f"watch looks now (Prefect at {url})"}
+
+
+def ask(url: str, place: str, body: dict[str, Any] | None = None) -> Any:
+    """What Prefect's API answers; HTTPError where it refuses, OSError where nothing does."""
+    data = None if body is None else json.dumps(body).encode()
+    request = Request(url + place, data, {"Content-Type": "application/json", **authorise()})
+    opener = build_opener(ProxyHandler({})) if "127.0.0.1" in url else build_opener()
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with opener.open(request, timeout=PATIENCE) as answer:
+                return json.load(answer)
+        except HTTPError as error:
+            if error.code < BUSY or time.monotonic() > until:
+                raise
+        time.sleep(PAUSE)
 
 
 def find_api(root: Path) -> str | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import TunesmithError
+from tasks.forking import run_apart
 
 if TYPE_CHECKING:
     import pandas
@@ -74,28 +73,18 @@ def ask_model(
 
 
 def _run(place: Path, uri: str) -> dict[str, Any]:
-    # Not -m: the project's own modules must not stand before those that the model brings.
-    command = [sys.executable, "-P", str(_PROCESS), str(place / "request.json")]
     # The run's own experiment and run are none of the model's business.
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_RUN")
     }
+    words = [str(place / "request.json")]
     try:
-        done = subprocess.run(
-            command,
-            cwd=place,
-            env=environment,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=LONGEST,
-        )
-    except subprocess.TimeoutExpired:
+        code, said = run_apart(_PROCESS, words, environment, place, LONGEST)
+    except TimeoutError:
         raise TunesmithError(f"{uri} did not answer within {LONGEST} s") from None
     try:
         result = json.loads((place / "result.json").read_text("utf-8"))
     except (OSError, ValueError):
-        last = " ".join(done.stderr.splitlines()[-3:])[:500]
-        message = f"the process of {uri} ended with code {done.returncode}: {last}"
-        raise TunesmithError(message) from None
+        last = " ".join(said.splitlines()[-3:])[:500]
+        raise TunesmithError(f"the process of {uri} ended with code {code}: {last}") from None
     return dict(result)

@@ -1,4 +1,4 @@
-"""`tunesmith notify`: the event that makes `watch` look at once, and git's hooks that send it."""
+"""`tunesmith notify`: a run of `watch` at once, and git's hooks that ask for it."""
 
 import json
 import os
@@ -8,21 +8,25 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from finetuning.errors import InputError, TunesmithError
-from flows.notifying import CHANGED, install_hooks, notify
+from flows.notifying import install_hooks, notify
 from tests.support import begin_repository
 
 
 @pytest.fixture
 def server():
     """A server that keeps what it is sent: its address, the requests, and the status it answers."""
-    kept, answer = [], {"status": 204}
+    kept, answer = [], {"status": 200}
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            length = int(self.headers["Content-Length"])
-            kept.append((self.path, self.headers, json.loads(self.rfile.read(length))))
-            self.send_response(answer["status"])
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            kept.append((self.path, self.headers, json.loads(body or "null")))
+            status = answer["status"]
+            self.send_response(status.pop(0) if isinstance(status, list) else status)
             self.end_headers()
+            self.wfile.write(b'{"id": "one"}')
+
+        do_GET = do_POST  # noqa: N815 - the name that the server looks for
 
         def log_message(self, *_):
             """Say nothing."""
@@ -34,16 +38,42 @@ def server():
     server.server_close()
 
 
-def test_the_event_goes_to_the_server_that_is_set(server, tmp_path, monkeypatch):
-    """One event of the agreed name; with a name and password where the server wants them."""
+def test_watch_is_run_on_the_server_that_is_set(server, tmp_path, monkeypatch):
+    """Its deployment is found by name and run; with a login where the server wants one."""
     address, kept, _ = server
     monkeypatch.setenv("PREFECT_API_URL", address)
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "admin:secret")
     assert notify(tmp_path)["status"] == "sent"
-    ((path, headers, (event,)),) = kept
-    assert (path, event["event"]) == ("/api/events", CHANGED)
-    assert event["resource"]["prefect.resource.id"]
-    assert headers["Authorization"] == "Basic YWRtaW46c2VjcmV0"
+    assert [(path, body) for path, _, body in kept] == [
+        ("/api/deployments/name/watch/watch", None),
+        ("/api/deployments/one/create_flow_run", {}),
+    ]
+    assert {headers["Authorization"] for _, headers, _ in kept} == {"Basic YWRtaW46c2VjcmV0"}
+
+
+def test_a_server_where_nobody_serves_watch_is_named(server, tmp_path, monkeypatch):
+    """Nothing is wrong with the commit: what is missing is said."""
+    address, _, answer = server
+    answer["status"] = 404
+    monkeypatch.setenv("PREFECT_API_URL", address)
+    result = notify(tmp_path)
+    assert result["status"] == "unheard"
+    assert "nobody serves watch/watch" in result["message"]
+
+
+def test_a_busy_server_is_asked_again(server, tmp_path, monkeypatch):
+    """SQLite's short troubles are nobody's; a lasting one does not stop a commit."""
+    address, kept, answer = server
+    answer["status"] = [503, 200, 503, 200]
+    monkeypatch.setenv("PREFECT_API_URL", address)
+    monkeypatch.setattr("flows.notifying.PAUSE", 0.0)
+    assert notify(tmp_path)["status"] == "sent"
+    assert len(kept) == 4
+    answer["status"] = 503
+    monkeypatch.setattr("flows.notifying.PATIENCE", 0.5)
+    result = notify(tmp_path)
+    assert result["status"] == "unheard"
+    assert "is busy (503" in result["message"]
 
 
 def test_a_running_up_is_found(server, tmp_path, monkeypatch):
@@ -54,7 +84,7 @@ def test_a_running_up_is_found(server, tmp_path, monkeypatch):
     (tmp_path / ".tunesmith").mkdir()
     (tmp_path / ".tunesmith" / "up.json").write_text(json.dumps({"prefect": address}), "utf-8")
     assert notify(tmp_path)["status"] == "sent"
-    assert len(kept) == 1
+    assert len(kept) == 2
 
 
 def test_nobody_is_stopped_by_a_server_that_is_down(tmp_path, monkeypatch):
