@@ -9,6 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 PROJECT_PACKAGES = ("finetuning", "tasks", "flows")
 _BLOCK = 1 << 20
+_TRIES = 5
 _FILE_NAME = re.compile(r"[\w-]+\.(html|py)")
 
 
@@ -138,7 +140,7 @@ def _find_module(module: str, project: Path) -> Path | None:
 @cache
 def _read_module(path: Path, _modified: int) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """A module's syntax tree, the names in it that may be files beside it, and its imports."""
-    tree = ast.parse(path.read_bytes())
+    tree = _parse(path.read_bytes())
     imports = tuple(sorted(_find_imports(tree)))
     _drop_docstrings(tree)
     names = {
@@ -149,6 +151,15 @@ def _read_module(path: Path, _modified: int) -> tuple[str, tuple[str, ...], tupl
         and _FILE_NAME.fullmatch(node.value)
     }
     return ast.dump(tree), tuple(sorted(names)), imports
+
+
+def _parse(source: bytes) -> ast.Module:
+    # Python 3.11 counts the depth of a tree for all threads in one place, so that two that parse
+    # at once may find it wrong (python/cpython issue 106905).
+    for _ in range(_TRIES):
+        with suppress(SystemError):
+            return ast.parse(source)
+    return ast.parse(source)
 
 
 def _find_imports(tree: ast.AST) -> set[str]:

@@ -21,7 +21,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-SOURCES = ("finetuning", "tasks", "flows")
+from finetuning.digests import PROJECT, PROJECT_PACKAGES
+
 _PACKAGES = "purelib"
 _LOG = "log"  # in the folder of a script that runs apart
 
@@ -31,8 +32,7 @@ _imported: list[Stamp] = []  # one, in the fork server and in what is forked fro
 
 def stamp_sources() -> Stamp:
     """What tells one state of the code from another: this project's sources, and the packages."""
-    root = Path(__file__).resolve().parents[1]
-    files = [file for name in SOURCES for file in sorted((root / name).rglob("*.py"))]
+    files = [file for name in PROJECT_PACKAGES for file in sorted((PROJECT / name).rglob("*.py"))]
     places = [*files, Path(sysconfig.get_path(_PACKAGES))]
     return tuple((str(place), place.stat().st_mtime_ns) for place in places)
 
@@ -132,9 +132,8 @@ def _become_script(command: list[str], environment: dict[str, str], folder: Path
 def _run_script(words: list[str]) -> None:
     for name in [*sys.modules]:
         # What is None there keeps a library from being imported: the project's own affair, too.
-        if name.partition(".")[0] in SOURCES or sys.modules[name] is None:
+        if name.partition(".")[0] in PROJECT_PACKAGES or sys.modules[name] is None:
             del sys.modules[name]
-    here = str(Path(__file__).resolve().parents[1])
-    sys.path[:] = [place for place in sys.path if place not in ("", here)]
+    sys.path[:] = [place for place in sys.path if place not in ("", str(PROJECT))]
     sys.argv = words
     runpy.run_path(words[0], run_name="__main__")

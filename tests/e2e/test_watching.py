@@ -1,6 +1,5 @@
 """Changed data and new champions: what is due is started once, over a real Prefect server."""
 
-import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -178,12 +177,19 @@ def test_a_new_champion_starts_its_release_once(project, monkeypatch):
     assert start_release(root, "toy") == "nothing changed"
 
 
-def test_the_event_is_one_that_the_server_takes(api, tmp_path, monkeypatch):
-    """`notify` speaks to Prefect's real API."""
+def test_notify_runs_watch(api, tmp_path, monkeypatch):
+    """Over Prefect's real API: a run of `watch` is due at once; where nobody serves it, none."""
     from flows.notifying import notify
+    from flows.watch import watch
 
     monkeypatch.setenv("PREFECT_API_URL", api)
-    assert json.loads(json.dumps(notify(tmp_path)))["status"] == "sent"
+    assert "nobody serves watch/watch" in notify(tmp_path)["message"]
+    watch.to_deployment("watch", entrypoint_type=EntrypointType.MODULE_PATH).apply()
+    assert notify(tmp_path)["status"] == "sent"
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("watch/watch").id
+        (run,) = client.get_scheduled_flow_runs_for_deployments([deployment])
+    assert run.state.is_scheduled()
 
 
 def test_one_training_at_a_time_uses_the_device(api):

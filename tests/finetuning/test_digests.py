@@ -1,5 +1,6 @@
 """Digests: what counts changes them, what does not count leaves them alone."""
 
+import ast
 import hashlib
 import json
 import os
@@ -262,3 +263,23 @@ def test_threads_may_write_the_same_file(tmp_path):
     assert failures == []
     assert len(set(json.loads(path.read_text()))) == 1
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_another_thread_that_parses_is_not_our_error(tmp_path, monkeypatch):
+    """Python 3.11's spurious error goes with the next try; one that stays is shown."""
+    edit(tmp_path, "main.py", "A = 1\n")
+    expected = digest_code("finetuning.main", project=tmp_path)
+    errors, parse = [SystemError("recursion depth mismatch")] * 3, ast.parse
+
+    def fail(source):
+        if errors:
+            raise errors.pop()
+        return parse(source)
+
+    monkeypatch.setattr(digests.ast, "parse", fail)
+    digests._read_module.cache_clear()
+    assert digest_code("finetuning.main", project=tmp_path) == expected
+    errors += [SystemError("for good")] * 100
+    digests._read_module.cache_clear()
+    with pytest.raises(SystemError, match="for good"):
+        digest_code("finetuning.main", project=tmp_path)

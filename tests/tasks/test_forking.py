@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from finetuning.digests import PROJECT
 from tasks import forking
 from tasks.forking import run_apart, stamp_sources
 
@@ -14,11 +15,10 @@ CODE = "import os, sys; print(sys.argv[1:], os.environ.get('SAID'), os.getcwd())
 def test_every_source_and_the_packages_are_in_the_stamp(tmp_path, monkeypatch):
     """A file that is edited, added or removed changes it, and an installation does."""
     before = stamp_sources()
-    root = Path(forking.__file__).parents[1]
-    names = {Path(name).relative_to(root).as_posix() for name, _ in before[:-1]}
+    names = {Path(name).relative_to(PROJECT).as_posix() for name, _ in before[:-1]}
     assert {"finetuning/training.py", "tasks/training.py", "flows/finetune.py"} <= names
     assert before[-1][0].endswith("site-packages")
-    monkeypatch.setattr(forking, "__file__", str(tmp_path / "tasks" / "forking.py"))
+    monkeypatch.setattr(forking, "PROJECT", tmp_path)
     file = tmp_path / "flows" / "one.py"
     file.parent.mkdir()
     empty = stamp_sources()
