@@ -56,8 +56,8 @@ class Training(Section):
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything that is drawn.")
     deterministic: bool | None = Field(
         None,
-        description="true: the same seed gives the same bytes, on a GPU by slower kernels; "
-        "null: so on a CPU, not on a GPU.",
+        description="true: the same seed gives the same bytes, on a GPU by slower kernels "
+        "(`tunesmith doctor` measures how much slower); null: so on a CPU, not on a GPU.",
     )
     checkpoint_steps: int | None = Field(
         None,

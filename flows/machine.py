@@ -73,6 +73,7 @@ def check_device() -> Iterator[Check]:
     """What the machine computes on."""
     import torch
 
+    from finetuning.determinism import measure_determinism
     from finetuning.devices import choose_device
 
     device = choose_device()
@@ -82,6 +83,10 @@ def check_device() -> Iterator[Check]:
     if device.kind == "cpu" and shutil.which("nvidia-smi"):
         remedy = "There is an NVIDIA driver, but torch finds no GPU: install a CUDA build of torch."
     yield say("device", "warning" if remedy else "ok", found, remedy)
+    if device.kind == "cuda":
+        cost = measure_determinism(device)
+        steps = ", ".join(f"{ratio:.2f} times as long for {name}" for name, ratio in cost.items())
+        yield say("determinism", "ok", f"with training.deterministic: true a step takes {steps}")
     threads = torch.get_num_threads()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     many = cores is not None and threads > cores

@@ -9,9 +9,11 @@ from importlib import metadata
 
 import pytest
 
+from finetuning.devices import Device
 from finetuning.errors import InputError
 from flows import doctor, machine
 from flows.doctor import describe_health, examine
+from flows.machine import check_device
 from tasks import versioning
 
 FILE = """\
@@ -206,3 +208,14 @@ def test_advice_stands_beside_what_the_pipeline_has(root):
     assert advice[1][2] == ""
     assert "--set training.learning_rate=0.0002" in advice[2][2]
     assert not [one for one in find(examine(root, None), "reviews") if "suggested" in one[1]]
+
+
+def test_a_gpu_is_told_what_determinism_costs_on_it(monkeypatch):
+    """The measured ratios, by kind of model; on a CPU it is the default and no matter."""
+    monkeypatch.setattr("finetuning.devices.choose_device", lambda: Device("cuda", "A GPU", "bf16"))
+    cost = {"texts": 1.254, "images": 2.0}
+    monkeypatch.setattr("finetuning.determinism.measure_determinism", lambda _: cost)
+    (said,) = [one["found"] for one in check_device() if one["name"] == "determinism"]
+    assert said.endswith("1.25 times as long for texts, 2.00 times as long for images")
+    monkeypatch.undo()
+    assert "determinism" not in {one["name"] for one in check_device()}
