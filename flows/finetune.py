@@ -20,7 +20,7 @@ from tasks.checking import validate
 from tasks.data_shifts import tell_change
 from tasks.encoding import encode
 from tasks.evaluation import evaluate
-from tasks.planning import Work
+from tasks.planning import Work, settle
 from tasks.registration import register
 from tasks.reporting import publish, publish_validation
 from tasks.snapshot import snapshot
@@ -71,6 +71,7 @@ def finetune(
         work = need_work(root, pipeline, changes)
         check_version(work.pipeline.data.path, data_version, work.data.version)
         taken = snapshot(work)
+        work = settle(work)
         tell_change(work, return_state=True)  # for people to read: what fails in it stops nothing
         outcomes = [
             taken,

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import TunesmithError
-from finetuning.snapshots import digest_rows, take_snapshot
+from finetuning.snapshots import digest_reading, digest_rows, take_snapshot
 from tasks.data_files import hash_folder
 from tasks.kept_rows import keep_memory, recall_memory
+from tasks.planning import READ
 from tasks.stages import Outcome, perform, stage
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def _make(work: Work, folder: Path, told: list[str]) -> dict[str, Any]:
         "data_version": work.data.version,
         "rows": {split: int(count) for split, count in rows["split"].value_counts().items()},
         "digests": digest_rows(rows, data, work.pipeline.problem),
+        READ: digest_reading(rows, data, work.pipeline.problem),
     }
 
 
