@@ -20,6 +20,7 @@ from tasks.checking import validate
 from tasks.data_shifts import tell_change
 from tasks.encoding import encode
 from tasks.evaluation import evaluate
+from tasks.patience import await_flow_server
 from tasks.planning import Work, settle
 from tasks.registration import register
 from tasks.reporting import publish, publish_validation
@@ -91,6 +92,7 @@ def check_data(work: Work) -> Outcome:
     except ValidationError:
         publish_validation(work)
         raise
+    await_flow_server(get_run_logger().warning)
     publish_validation(work)
     return outcome
 
@@ -109,6 +111,7 @@ def conclude(work: Work, outcomes: list[Outcome], seconds: float) -> dict[str, A
     """
     registered = fetch(work, "register")
     facts = registered.facts
+    await_flow_server(get_run_logger().warning)
     publish(work, facts, (registered.folder / "model_card.md").read_text("utf-8"))
     announce_registration(work.pipeline.name, facts)
     result = {
