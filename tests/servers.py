@@ -18,7 +18,12 @@ from urllib.request import ProxyHandler, Request, build_opener
 OPENER = build_opener(ProxyHandler({}))
 # Below what systems lend to outgoing connections: one of another test's could take a port between
 # the moment it was found free and the moment its server listens.
-STATUSES = {"accept": "200 OK", "deny": "503 Service Unavailable", "forbid": "401 Unauthorized"}
+STATUSES = {
+    "accept": "200 OK",
+    "deny": "503 Service Unavailable",
+    "forbid": "401 Unauthorized",
+    "miss": "404 Not Found",
+}
 PORTS = range(20_000, 32_000)
 
 
