@@ -8,7 +8,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 PROJECT_PACKAGES = ("finetuning", "tasks", "flows")
 _BLOCK = 1 << 20
 _TRIES = 5
+_SHORT = 12  # hexadecimal digits of a definition's digest
 _FILE_NAME = re.compile(r"[\w-]+\.(html|py)")
 
 
@@ -118,7 +119,7 @@ def digest_code(*modules: str, project: Path = PROJECT) -> dict[str, str]:
         module = waiting.pop()
         if module in digests:
             continue
-        path = _find_module(module, project)
+        path = find_module(module, project)
         if path is None:
             continue
         tree, names, imports = _read_module(path, path.stat().st_mtime_ns)
@@ -129,12 +130,53 @@ def digest_code(*modules: str, project: Path = PROJECT) -> dict[str, str]:
     return dict(sorted(digests.items()))
 
 
-def _find_module(module: str, project: Path) -> Path | None:
+def find_module(module: str, project: Path = PROJECT) -> Path | None:
+    """The file of a project module, or None where there is no such module."""
     stem = project.joinpath(*module.split("."))
     for path in (stem.with_suffix(".py"), stem / "__init__.py"):
         if path.is_file():
             return path
     return None
+
+
+def digest_definitions(module: str, project: Path = PROJECT) -> dict[str, str]:
+    """What a module holds, each with a short digest: to say what of it changed, never for a key.
+
+    Returns:
+        Such as "function pad", "method Encoder.cut", "class Encoder" (without its methods),
+        "constant PAD", "imports" and "other statements"; empty where there is no such module.
+    """
+    path = find_module(module, project)
+    if path is None:
+        return {}
+    tree = ast.parse(path.read_bytes())
+    _drop_docstrings(tree)
+    dumped: dict[str, list[str]] = {}
+    for name, node in _name_definitions(tree.body):
+        dumped.setdefault(name, []).append(ast.dump(node))
+    return {name: digest_value(nodes)[:_SHORT] for name, nodes in sorted(dumped.items())}
+
+
+def _name_definitions(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"function {node.name}", node
+        elif isinstance(node, ast.ClassDef):
+            methods = [one for one in node.body if isinstance(one, ast.FunctionDef)]
+            yield from ((f"method {node.name}.{one.name}", one) for one in methods)
+            node.body = [one for one in node.body if one not in methods]
+            yield f"class {node.name}", node
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield "imports", node
+        else:
+            names = [one.id for one in _find_targets(node) if isinstance(one, ast.Name)]
+            yield f"constant {names[0]}" if names else "other statements", node
+
+
+def _find_targets(node: ast.stmt) -> list[ast.expr]:
+    if isinstance(node, ast.Assign):
+        return node.targets
+    return [node.target] if isinstance(node, ast.AnnAssign) else []
 
 
 @cache

@@ -3,6 +3,7 @@
 TunesmithError          1  a run failed
 ├── NotReproducedError  1  a model that was made again is not the recorded one
 ├── ShortOfMemoryError  1  a training does not fit into the memory, one row at a time
+├── SilentServerError   1  a server that is needed has been away for too long
 ├── InputError          2  the user's input is wrong (file, key, column, label, name)
 ├── ValidationError     3  the data failed validation
 └── RefusedError        4  the gate refused the model
@@ -43,6 +44,10 @@ class NotReproducedError(TunesmithError):
 
 class ShortOfMemoryError(TunesmithError):
     """A training does not fit into the memory, with one row at a time already."""
+
+
+class SilentServerError(TunesmithError):
+    """A server that is needed has been away for longer than is waited for."""
 
 
 class InputError(TunesmithError):

@@ -73,7 +73,9 @@ FAILURES = (
     ),
     Failure(
         r"Connection refused|Connection reset|All connection attempts failed|Max retries exceeded|"
-        r"Temporary failure in name resolution|Name or service not known|timed out",
+        r"Temporary failure in name resolution|Name or service not known|timed out|"
+        r"(error|status) code 50[234]|Bad Gateway|Service Unavailable|Gateway Time-?out|"
+        r"Connection aborted|Remote end closed|Server disconnected",
         (errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ETIMEDOUT),
         "A server does not answer. Check MLFLOW_TRACKING_URI, PREFECT_API_URL and the network, or "
         f"unset them to work without a server. {AGAIN}",

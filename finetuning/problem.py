@@ -94,6 +94,11 @@ class Problem:
         return "label" in self.targets
 
     @property
+    def reads_files(self) -> bool:
+        """Whether a row names a file, whose content is what counts."""
+        return self.served == "binary"
+
+    @property
     def reading(self) -> Reading:
         """See `Reading`."""
         return cast(Reading, self._import("reading"))

@@ -65,6 +65,13 @@ class RemoteStore:
         write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1))
         return True
 
+    def look(self, stage: str, digest: str) -> dict[str, Any] | None:
+        """An entry's manifest; None where it is missing or damaged, or the address is silent."""
+        try:
+            return self._read_manifest(stage, digest)
+        except (SilentError, ValueError):
+            return None
+
     def holds(self, stage: str, digest: str) -> bool | None:
         """Whether an entry's manifest is there; None where the address does not answer."""
         place = self._place(stage, digest, MANIFEST)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from finetuning.digests import digest_value
 from finetuning.errors import Fault, InputError
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 RESERVED = ("file", "row", "split", "key")
 PREDICTED = ("id", "label", "prediction", "score")  # columns of the prediction table
+_BLOCK = 100_000  # cells that are text at a time
 SCORED = {"causal-lm": ("loss", "tokens", "words")}  # further ones of a problem
 
 
@@ -157,3 +160,36 @@ def digest_rows(
         split: digest_value(rows.loc[rows["split"] == split, columns].to_numpy().tolist())
         for split in SPLITS
     }
+
+
+def digest_reading(
+    rows: pandas.DataFrame, data: Data, kind: str = "text-classification"
+) -> dict[str, str]:
+    """Digest of what each later stage reads of a snapshot, by the stage's name.
+
+    Validation may look at every column. What is encoded depends on the columns that the problem
+    reads, on what was measured of the files that they name, and on the rows' splits and order; what
+    is evaluated, on where each row came from and on its slices, too.
+    """
+    named = list_columns(data.columns, kind)
+    measured = tuple(f"{role}." for role, _ in named)  # such as image.width
+    encoded = {"split", "key", *(name for _, name in named)}
+    encoded |= {name for name in rows.columns if name.startswith(measured)}
+    read = {
+        "validate": set(rows.columns),
+        "encode": encoded,
+        "evaluate": encoded | {"file", "row", *data.slices},
+    }
+    digests = {name: _digest_column(rows[name]) for name in rows.columns}
+    return {
+        stage: digest_value({name: digests[name] for name in names})
+        for stage, names in read.items()
+    }
+
+
+def _digest_column(column: pandas.Series[Any]) -> str:
+    digest = hashlib.sha256()
+    for start in range(0, len(column), _BLOCK):
+        cells = column.iloc[start : start + _BLOCK].tolist()
+        digest.update(json.dumps(cells).encode())
+    return digest.hexdigest()

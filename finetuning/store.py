@@ -18,7 +18,7 @@ from typing import Any
 
 from finetuning.digests import digest_file, digest_value, write_atomically
 from finetuning.locks import fill
-from finetuning.remote_store import MANIFEST, RemoteStore
+from finetuning.remote_store import MANIFEST, RemoteStore, parse_manifest
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,18 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return Entry(stage, digest, folder, facts) if intact else None
+
+    def look(self, stage: str, digest: str) -> dict[str, Any] | None:
+        """The facts of an entry, here or at the remote store; its files are not asked for.
+
+        None where its manifest is missing or damaged.
+        """
+        try:
+            content = (self.root / stage / digest / MANIFEST).read_bytes()
+            return dict(parse_manifest(content)["facts"])
+        except (OSError, ValueError):
+            found = None if self.remote is None else self.remote.look(stage, digest)
+            return None if found is None else dict(found["facts"])
 
     def keep(
         self,

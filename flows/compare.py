@@ -16,7 +16,7 @@ from tasks.checking import validate
 from tasks.comparing import Contender, judge_trials, record_comparison, try_strategy
 from tasks.encoding import encode
 from tasks.evaluation import evaluate
-from tasks.planning import plan
+from tasks.planning import plan, settle
 from tasks.snapshot import snapshot
 from tasks.stages import fetch
 from tasks.training import train
@@ -47,6 +47,7 @@ def compare(
     with hold_pipeline(root, pipeline, overrides or []):
         work = need_work(root, pipeline, overrides or [])
         snapshot(work)
+        work = settle(work)
         validate(work)
         encode(work)
         counts = choose_sizes(sizes, fetch(work, "encode").facts["rows"]["train"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from finetuning.errors import TunesmithError
 from finetuning.failures import explain
 from finetuning.progress import QUIET
+from tasks.registry import HTTP_RETRIES
 
 NO_LIMIT = "do not exist - skipping acquisition"  # Prefect, of a concurrency limit
 TELEMETRY_OFF = {
@@ -53,6 +54,8 @@ def prepare_environment(root: Path, quiet: bool = False) -> None:
         "GIT_PYTHON_REFRESH": "quiet",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_LOGGING_LEVEL": "ERROR",
+        # MLflow's own patience is four minutes of silence; a stage that waits says for what.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": HTTP_RETRIES,
         # Artifacts go through the tracking server. Left to itself MLflow takes large ones from the
         # server's storage, whose address need not mean anything here.
         "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",

@@ -20,7 +20,8 @@ from tasks.checking import validate
 from tasks.data_shifts import tell_change
 from tasks.encoding import encode
 from tasks.evaluation import evaluate
-from tasks.planning import Work
+from tasks.patience import await_flow_server
+from tasks.planning import Work, settle
 from tasks.registration import register
 from tasks.reporting import publish, publish_validation
 from tasks.snapshot import snapshot
@@ -71,6 +72,7 @@ def finetune(
         work = need_work(root, pipeline, changes)
         check_version(work.pipeline.data.path, data_version, work.data.version)
         taken = snapshot(work)
+        work = settle(work)
         tell_change(work, return_state=True)  # for people to read: what fails in it stops nothing
         outcomes = [
             taken,
@@ -90,6 +92,7 @@ def check_data(work: Work) -> Outcome:
     except ValidationError:
         publish_validation(work)
         raise
+    await_flow_server(get_run_logger().warning)
     publish_validation(work)
     return outcome
 
@@ -108,6 +111,7 @@ def conclude(work: Work, outcomes: list[Outcome], seconds: float) -> dict[str, A
     """
     registered = fetch(work, "register")
     facts = registered.facts
+    await_flow_server(get_run_logger().warning)
     publish(work, facts, (registered.folder / "model_card.md").read_text("utf-8"))
     announce_registration(work.pipeline.name, facts)
     result = {

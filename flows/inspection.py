@@ -16,7 +16,8 @@ from finetuning.pipelines import find_pipeline, flatten, list_pipelines, load_pi
 from finetuning.roles import METRICS
 from flows.environment import prepare_environment
 from tasks.base_models import resolve_base
-from tasks.planning import explain, plan, recall
+from tasks.explanations import explain
+from tasks.planning import find_definitions, plan, recall
 from tasks.registered_files import is_current
 from tasks.registered_models import TESTED
 from tasks.registry import (
@@ -126,8 +127,8 @@ def name_change(work: Work, newest: Version) -> tuple[str, str]:
     before = merge({name: stages[name] for name in both})
     if now == before:
         return "changed", f"version {newest.number} was not made by a run that is known here"
-    changed = now.get("data") != before.get("data")
-    return ("data changed" if changed else "changed"), explain(now, before)
+    state = "changed" if now.get("data") == before.get("data") else "data changed"
+    return state, explain(now, before, find_definitions(work.root))
 
 
 def recall_stages(work: Work, digest: str) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def recall_stages(work: Work, digest: str) -> dict[str, Any]:
         try:
             manifest = (work.store.root / stage / key / "manifest.json").read_text("utf-8")
             components = dict(json.loads(manifest)["components"])
-            waiting |= components["upstream"]
+            waiting = components["upstream"] | waiting  # only register names the snapshot's key
         except (OSError, ValueError, KeyError, TypeError):
             continue
         stages[stage] = components

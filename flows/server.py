@@ -15,20 +15,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import ProxyHandler, build_opener
 
 from finetuning.errors import TunesmithError
 from finetuning.locks import hold
 from flows.databases import LOCK, lay_database
 from flows.processes import HOST, Part, await_health, end_part, is_healthy, start
+from tasks.patience import find_silence, name_place
 from tasks.planning import STATE
 from tasks.registry import find_tracking_uri
 
 URL = "PREFECT_API_URL"
-PATIENCE = 10.0  # seconds for a server that is set to answer
 LOOKING = 1.0  # seconds between two looks at whether the run is still there
 
 
@@ -125,21 +122,11 @@ def ask(url: str, name: str, variable: str) -> None:
     Raises:
         TunesmithError: It does not.
     """
-    # Names and passwords are for the library that uses the address; a local one needs no proxy.
-    scheme, _, rest = url.partition("://")
-    place = rest.rpartition("@")[2].rstrip("/")
-    own = place.startswith((HOST, "localhost", "[::1]"))
-    opener = build_opener(ProxyHandler({})) if own else build_opener()
-    try:
-        opener.open(f"{scheme}://{place}/health", timeout=PATIENCE).close()
-    except HTTPError:
-        return  # it is there; what it holds against us, the library says better
-    except (OSError, HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", error)
+    if reason := find_silence(url):
         raise TunesmithError(
-            f"{name}'s server at {place} does not answer ({reason}). Start it (tunesmith up), or "
-            f"correct or unset {variable}: without it a run needs no server of yours"
-        ) from None
+            f"{name}'s server at {name_place(url)} does not answer ({reason}). Start it (tunesmith "
+            f"up), or correct or unset {variable}: without it a run needs no server of yours"
+        )
 
 
 def serve(port: int, owner: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import TunesmithError
+from finetuning.failures import recognise
 from tasks.forking import run_apart
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def ask_model(
         One table of answers for each; none, and the error, where the model did not load or answer.
 
     Raises:
-        TunesmithError: The process was killed or took too long, which says nothing of the model.
+        TunesmithError: The process was killed or took too long, or a server did not answer it:
+            all of that says nothing of the model.
     """
     import pandas
 
@@ -67,6 +69,7 @@ def ask_model(
         (place / "request.json").write_text(json.dumps(request), "utf-8")
         result = _run(place, uri)
         if "error" in result:
+            _raise_if_passing(uri, result)
             return Answers({}, None, str(result["error"]))
         answers = {name: pandas.read_parquet(path) for name, path in request["answers"].items()}
         return Answers(answers, float(result["latency_ms"]))
@@ -88,3 +91,10 @@ def _run(place: Path, uri: str) -> dict[str, Any]:
         last = " ".join(said.splitlines()[-3:])[:500]
         raise TunesmithError(f"the process of {uri} ended with code {code}: {last}") from None
     return dict(result)
+
+
+def _raise_if_passing(uri: str, result: dict[str, Any]) -> None:
+    for said in (result["error"], *result.get("causes", ())):
+        known = recognise(RuntimeError(said))
+        if known is not None and known[0].passing:
+            raise TunesmithError(f"{uri} could not be asked: {result['error']}")

@@ -12,6 +12,7 @@ from finetuning.labels import learn_labels
 from finetuning.problem import find_problem
 from finetuning.snapshots import SPLITS
 from tasks.kept_rows import keep_pool, recall_pool
+from tasks.pinned_data import pin
 from tasks.snapshot import read_rows
 from tasks.stages import Outcome, fetch, perform, stage
 
@@ -36,9 +37,8 @@ def _make(work: Work, folder: Path, told: list[str]) -> dict[str, Any]:
         labels = work.pipeline.data.labels or learn_labels(rows, columns)
     numbers = {label: number for number, label in enumerate(labels)}
     encoding = problem.encoding
-    encoder = encoding.open_encoder(
-        work.base.folder, columns, work.pipeline.training, work.root / work.pipeline.data.path
-    )
+    data = pin(work) if problem.reads_files else None
+    encoder = encoding.open_encoder(work.base.folder, columns, work.pipeline.training, data)
     usable = encoding.find_usable(rows, columns) & rows["split"].isin(SPLITS)
     if problem.has_classes:
         usable &= rows[columns.label].isin(numbers)

@@ -21,7 +21,14 @@ from finetuning.verdicts import Evidence, Serving
 from tasks.answering import Answers, ask_model
 from tasks.evaluation import KEY, PREDICTIONS, find_shown, read_split, tabulate_predictions
 from tasks.logged_model import keep_model, name_inputs, read_inputs
-from tasks.registry import CHAMPION, TAG, find_champion, find_registered, find_tracking_uri
+from tasks.registry import (
+    CHAMPION,
+    TAG,
+    find_champion,
+    find_registered,
+    find_tracking_uri,
+    raise_if_silent,
+)  # fmt: skip
 from tasks.stages import fetch
 
 if TYPE_CHECKING:
@@ -44,7 +51,7 @@ def judge_candidate(client: MlflowClient, work: Work, run_id: str) -> Verdict:
     table = pandas.read_parquet(fetch(work, "evaluate").folder / PREDICTIONS)
     gate, measure = work.pipeline.gate, find_measure(work.pipeline.gate.metric)
     champion = find_champion(client, work.pipeline.name)
-    logged = None if champion is None else read_logged_predictions(client, champion)
+    logged = None if champion is None else read_logged_predictions(client, work.root, champion)
     slices = find_slices(work, table, logged)
     known = find_registered(client, work.pipeline.name, work.plans["register"].key)
     about = describe_subject(work, champion, None if known is None else str(known.version))
@@ -223,8 +230,14 @@ def find_slices(work: Work, table: pandas.DataFrame, logged: pandas.DataFrame | 
     return Slices(present, tuple(missing))
 
 
-def read_logged_predictions(client: MlflowClient, version: Any) -> pandas.DataFrame | None:
-    """The prediction table that a version's run logged; None where there is none any more."""
+def read_logged_predictions(
+    client: MlflowClient, root: Path, version: Any
+) -> pandas.DataFrame | None:
+    """The prediction table that a version's run logged; None where there is none any more.
+
+    Raises:
+        TunesmithError: The registry does not answer.
+    """
     from mlflow.exceptions import MlflowException
 
     if not version.run_id:
@@ -233,7 +246,8 @@ def read_logged_predictions(client: MlflowClient, version: Any) -> pandas.DataFr
         with tempfile.TemporaryDirectory(prefix="tunesmith-") as folder:
             path = client.download_artifacts(version.run_id, PREDICTIONS, folder)
             return pandas.read_parquet(Path(path))
-    except (MlflowException, OSError, ValueError):
+    except (MlflowException, OSError, ValueError) as error:
+        raise_if_silent(root, error)
         return None
 
 

@@ -10,6 +10,7 @@ import finetuning
 from finetuning.problem import find_problem
 from finetuning.snapshots import list_columns
 from tasks.evaluation import read_split
+from tasks.pinned_data import pin
 from tasks.registry import TAG
 from tasks.stages import fetch
 from tasks.training import MODEL
@@ -64,9 +65,10 @@ def name_inputs(work: Work) -> dict[str, str]:
 
 def read_inputs(work: Work, rows: pandas.DataFrame) -> pandas.DataFrame:
     """What the model would be asked about rows of the snapshot, without files beside it."""
-    encoding, pipeline = find_problem(work.pipeline.problem).encoding, work.pipeline
+    problem, data = find_problem(work.pipeline.problem), work.pipeline.data
     inputs = rows[list(name_inputs(work).values())]
-    return encoding.make_example(inputs, pipeline.data.columns, work.root / pipeline.data.path)
+    folder = pin(work) if problem.reads_files else work.root / data.path
+    return problem.encoding.make_example(inputs, data.columns, folder)
 
 
 def sign(problem: Problem, inputs: Mapping[str, str]) -> ModelSignature:

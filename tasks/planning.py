@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +15,7 @@ from finetuning.digests import digest_code, digest_value, write_atomically
 from finetuning.problem import find_problem
 from finetuning.remote_store import VARIABLE, RemoteStore
 from finetuning.store import Store
+from tasks.explanations import explain, remember_code
 
 if TYPE_CHECKING:
     from finetuning.config import Pipeline
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tasks.versioning import DataVersion
 
 STATE = ".tunesmith"
-SHOWN = 5
+READ = "read"  # of a snapshot's facts: the digest of what a later stage reads of it, by stage
 STAGES = ("snapshot", "validate", "encode", "train", "evaluate", "register")
 # Config keys that shape a stage's output, the stages it reads, and the libraries it computes with.
 _CONFIG: dict[str, tuple[str, ...]] = {
@@ -61,7 +62,7 @@ _UPSTREAM: dict[str, tuple[str, ...]] = {
     "features": ("encode",),
     "train": ("encode",),
     "evaluate": ("snapshot", "encode", "train"),
-    "register": ("validate", "evaluate"),
+    "register": ("snapshot", "validate", "evaluate"),
 }
 _LIBRARIES: dict[str, tuple[str, ...]] = {
     "snapshot": ("pandas", "pillow", "pyarrow"),
@@ -133,24 +134,40 @@ def open_store(root: Path) -> Store:
 
 
 def plan(root: Path, pipeline: Pipeline, data: DataVersion, base: BaseModel) -> Work:
-    """Plan every stage of a run."""
+    """Plan every stage of a run.
+
+    Where a snapshot of the data is kept, what the stages after it read of it stands in their keys,
+    and not how it came about: another snapshot with the same content leaves them as they are.
+    """
     config = pipeline.model_dump(mode="json")
     before, parts = recall(root, pipeline.name), find_problem(pipeline.problem).parts
     plans: dict[str, StagePlan] = {}
+    read: dict[str, str] = {}
     for name in ("snapshot", "validate", "encode", "features", "train", "evaluate", "register"):
         components: dict[str, Any] = {
             "config": _select(config, _CONFIG[name]),
             "code": dict(_read_code(_MODULES[name], *(parts[part] for part in _PARTS[name]))),
             "libraries": {library: _read_version(library) for library in _LIBRARIES[name]},
-            "upstream": {stage: plans[stage].key for stage in _UPSTREAM[name]},
+            "upstream": {
+                stage: read.get(name, plans[stage].key) if stage == "snapshot" else plans[stage].key
+                for stage in _UPSTREAM[name]
+            },
         }
         if name == "snapshot":
             components["data"] = dict(data.files)
         if name in _READS_BASE:
             components["base model"] = {"content": base.digest}
         key = digest_value(components)
-        plans[name] = StagePlan(name, key, components, explain(components, before.get(name)))
+        why = explain(components, before.get(name), find_definitions(root))
+        plans[name] = StagePlan(name, key, components, why)
+        if name == "snapshot":
+            read = (open_store(root).look(name, key) or {}).get(READ, {})
     return Work(root, pipeline, data, base, plans)
+
+
+def settle(work: Work) -> Work:
+    """Plan again, once the snapshot is there: now it is known what the later stages read of it."""
+    return replace(plan(work.root, work.pipeline, work.data, work.base), commit=work.commit)
 
 
 def describe_trial(work: Work, pipeline: Pipeline, size: int) -> dict[str, Any]:
@@ -192,64 +209,6 @@ def _look_up(config: Mapping[str, Any], key: str) -> Any:
     return {name: one for name, one in value.items() if f"{key}.{name}" not in _SHAPELESS}
 
 
-def explain(now: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
-    """What differs between a stage's components now and when it last ran, in words."""
-    if before is None:
-        return "first run"
-    changes = [
-        change
-        for kind in ("data", "config", "base model", "libraries", "code", "upstream")
-        for change in _compare(kind, now.get(kind, {}), before.get(kind, {}))
-    ]
-    return "; ".join(changes) if changes else "its kept output was missing or damaged"
-
-
-def _compare(kind: str, now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
-    changed = sorted(key for key in {*now, *before} if now.get(key) != before.get(key))
-    if not changed:
-        return []
-    if kind == "upstream":
-        return [f"{' and '.join(changed)} changed"]
-    if kind == "code":
-        return [f"code changed: {_list_first(changed)}"]
-    if kind == "base model":
-        return ["the base model's files changed"]
-    if kind == "data":
-        return [_describe_files(now, before, changed)]
-    return [
-        change for key in changed for change in _describe_value(key, now.get(key), before.get(key))
-    ]
-
-
-def _describe_files(now: Mapping[str, str], before: Mapping[str, str], changed: list[str]) -> str:
-    verbs = [
-        f"{name} {'added' if name not in before else 'removed' if name not in now else 'changed'}"
-        for name in changed
-    ]
-    return f"data: {_list_first(verbs)}"
-
-
-def _list_first(items: list[str]) -> str:
-    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-    return f"{', '.join(items[:SHOWN])}{more}"
-
-
-def _describe_value(key: str, now: Any, before: Any) -> list[str]:
-    if isinstance(now, dict) and isinstance(before, dict):
-        return [
-            change
-            for inner in sorted({*now, *before})
-            if now.get(inner) != before.get(inner)
-            for change in _describe_value(f"{key}.{inner}", now.get(inner), before.get(inner))
-        ]
-    return [f"{key} changed {_show(before)} -> {_show(now)}"]
-
-
-def _show(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def recall(root: Path, name: str) -> dict[str, Any]:
     """What each stage of a pipeline was made from when it last ran."""
     try:
@@ -264,7 +223,13 @@ def remember(work: Work, stage: str) -> None:
     known = recall(work.root, work.pipeline.name)
     known[stage] = work.plans[stage].components
     write_atomically(_memory(work.root, work.pipeline.name), json.dumps(known))
+    remember_code(find_definitions(work.root), work.plans[stage].components["code"])
 
 
 def _memory(root: Path, name: str) -> Path:
     return root / STATE / "plans" / f"{name}.json"
+
+
+def find_definitions(root: Path) -> Path:
+    """The file that remembers what the modules held that stages were made from."""
+    return root / STATE / "definitions.json"

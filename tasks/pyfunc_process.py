@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 WARM_UP = 3
+MOST_CAUSES = 20
 MEASURED = 30  # single rows whose time is taken
 
 
@@ -48,6 +49,15 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _list(error: BaseException | None) -> list[str]:
+    """What an error and its causes say, the outermost first."""
+    said: list[str] = []
+    while error is not None and len(said) < MOST_CAUSES:
+        said.append(str(error)[:10_000])
+        error = error.__cause__ or error.__context__
+    return said
+
+
 def main() -> None:
     """Answer the request, or write why not and end with code 1."""
     request = json.loads(Path(sys.argv[1]).read_text("utf-8"))
@@ -55,7 +65,7 @@ def main() -> None:
         result, code = answer(request), 0
     except Exception as error:  # whatever a stranger's model does is an answer
         said = (str(error).splitlines() or [""])[0][:500]
-        result, code = {"error": f"{type(error).__name__}: {said}"}, 1
+        result, code = {"error": f"{type(error).__name__}: {said}", "causes": _list(error)}, 1
     Path(request["result"]).write_text(json.dumps(result), "utf-8")
     sys.exit(code)
 

@@ -14,6 +14,7 @@ from tasks.registry import (
     ask_database,
     connect,
     fetch_json,
+    raise_if_silent,
     read_champion,
     read_offer,
 )
@@ -30,6 +31,9 @@ def has_version(root: Path, name: str, version: str, run_id: str | None = None) 
         name: The registered model.
         version: Its number.
         run_id: The run that it must be of: another registry has other versions of that number.
+
+    Raises:
+        TunesmithError: The registry does not answer, which says nothing of the version.
     """
     rows = ask_database(
         root,
@@ -49,7 +53,8 @@ def has_version(root: Path, name: str, version: str, run_id: str | None = None) 
         found = client.get_model_version(name, version)
         same = run_id in (None, found.run_id)
         return same and found.status == "READY" and not list_missing(client, found)
-    except MlflowException:
+    except MlflowException as error:
+        raise_if_silent(root, error)
         return False
 
 
@@ -62,7 +67,8 @@ def has_run(root: Path, run_id: str) -> bool:
 
     try:
         connect(root).get_run(run_id)
-    except MlflowException:
+    except MlflowException as error:
+        raise_if_silent(root, error)
         return False
     return True
 

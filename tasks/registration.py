@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,19 +22,18 @@ from finetuning.lineage import (
     list_libraries,
     list_obstacles,
 )
-from finetuning.pipelines import flatten
 from finetuning.statistics import SEED as RESAMPLING
-from tasks.announcing import describe_flow_run
 from tasks.data_shifts import CHANGE, describe_change, find_change
 from tasks.evaluation import EVALUATION, PREDICTIONS
 from tasks.judging import describe_candidate, judge_candidate
 from tasks.logged_model import keep_model
+from tasks.logged_run import LOGGED, log_run, open_run
+from tasks.patience import await_registry
 from tasks.promotion import check_champion, offer
 from tasks.registered_files import is_current, list_missing
 from tasks.registry import (
     TAG,
     connect,
-    find_experiment,
     find_registered,
     find_tracking_uri,
     hide_password,
@@ -54,8 +52,6 @@ if TYPE_CHECKING:
 
 # Written again once the version has its number.
 NAMING_VERSION = ("verdict.json", "lineage.json", "report.html", "model_card.md")
-LOGGED = f"{TAG}.logged"  # so that a second attempt writes no metric twice
-LONGEST_PARAMETER = 6000  # characters, MLflow's limit
 
 
 @stage("register")
@@ -64,6 +60,7 @@ def register(work: Work) -> Outcome:
     lock = work.state / "locks" / f"{work.pipeline.name}.register"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
+        await_registry(work.root, get_run_logger().warning)
         outcome, entry = perform(
             work,
             "register",
@@ -127,23 +124,6 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
         "not_reproducible": list(lineage.not_reproducible),
         "tracking_uri": hide_password(find_tracking_uri(work.root)),
     }
-
-
-def open_run(client: MlflowClient, work: Work, digest: str) -> str:
-    """The MLflow run of this digest: begun now, or by an attempt that did not end."""
-    experiment = find_experiment(client, work.root, work.pipeline.name)
-    begun = client.search_runs([experiment], f"tags.`{TAG}.digest` = '{digest}'", max_results=1)
-    if begun:
-        client.update_run(begun[0].info.run_id, status="RUNNING")
-        return str(begun[0].info.run_id)
-    tags = {
-        f"{TAG}.digest": digest,
-        f"{TAG}.data_version": work.data.version,
-        "mlflow.user": find_asker(),
-        **describe_flow_run(),
-    }
-    name = f"{work.pipeline.name}-{work.pipeline.strategy.kind}-{digest[:8]}"
-    return str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
 
 
 def trace(work: Work, verdict: dict[str, Any], run_id: str) -> Lineage:
@@ -214,31 +194,6 @@ def write_record(work: Work, folder: Path, verdict: dict[str, Any], lineage: Lin
     (folder / "model_card.md").write_text(card, "utf-8")
 
 
-def log_run(client: MlflowClient, work: Work, run_id: str, metrics: dict[str, float]) -> None:
-    """Log parameters, metrics and the data set."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-
-    config = flatten(work.pipeline.model_dump(mode="json"))
-    # What is longer stands whole in pipeline.yaml.
-    parameters = [Param(key, str(value)[:LONGEST_PARAMETER]) for key, value in config.items()]
-    trained, moment = fetch(work, "train").facts, int(time.time() * 1000)
-    points = [Metric(key, value, moment, 0) for key, value in metrics.items()]
-    for step, epoch in enumerate(trained["history"]):
-        points += [
-            Metric(f"{split}/{name}", epoch[f"{split}_{name}"], moment, step)
-            for split in ("train", "validation")
-            for name in ("loss", "accuracy")
-        ]
-    points.append(Metric("train/samples_per_second", trained["samples_per_second"], moment, 0))
-    tags = [RunTag(f"{TAG}.{key}", str(value)) for key, value in trained["device"].items()]
-    client.log_batch(run_id, metrics=points, params=parameters, tags=tags)
-    source = json.dumps({"uri": f"dvc://{work.pipeline.data.path}"})
-    dataset = Dataset(work.pipeline.data.path, work.data.version[:36], "dvc", source)
-    client.log_inputs(
-        run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
-    )
-
-
 def register_version(
     client: MlflowClient, work: Work, run_id: str, digest: str, lineage: Lineage, folder: Path
 ) -> str:
@@ -263,4 +218,27 @@ def register_version(
         description=(folder / "model_card.md").read_text("utf-8"),
         model_id=model.model_id,
     )
-    return str(version.version)
+    return keep_first(client, work.pipeline.name, version, digest)
+
+
+def keep_first(client: MlflowClient, name: str, version: Any, digest: str) -> str:
+    """One version of one model: where it was registered more than once at a time, the first stays.
+
+    It is where an answer was lost and MLflow asked again, or where two machines register at once.
+    """
+    from mlflow.exceptions import MlflowException
+
+    same = [
+        int(one.version)
+        for one in client.search_model_versions(f"name='{name}'")
+        if one.tags.get(f"{TAG}.digest") == digest and one.source == version.source
+    ]
+    first = min([*same, int(version.version)])
+    for later in same:
+        if later != first:
+            try:
+                client.delete_model_version(name, str(later))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+    return str(first)

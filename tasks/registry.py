@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import TunesmithError, wrong
+from finetuning.failures import recognise
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,6 +29,7 @@ TAG = "tunesmith"
 OFFERED = f"{TAG}.offered"  # on a registered model: the version that the last run led to, and when
 INSIDE = "artifacts/model"  # of a version's folder: what from_pretrained opens
 SQLITE = "sqlite:///"
+HTTP_RETRIES = "2"  # of MLflow's own: a server that is down is said so after seconds
 # MLflow marks a deleted version and keeps its row.
 PRESENT = "current_stage <> 'Deleted_Internal'"
 VERSIONS = f"select name, version, creation_time, run_id from model_versions where {PRESENT}"
@@ -72,8 +74,7 @@ def _make_database(uri: str) -> None:
 
 def connect_quietly(root: Path) -> MlflowClient:
     """A client for commands whose output is all that a person wants to read."""
-    # A server that is down is said so after seconds; MLflow's own patience is four minutes.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", HTTP_RETRIES)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -105,6 +106,17 @@ def explain_silence(uri: str, error: Exception) -> TunesmithError:
     reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
     said = f"the registry at {uri} does not answer: {reason}"
     return TunesmithError(hide_password(said))
+
+
+def raise_if_silent(root: Path, error: Exception) -> None:
+    """Tell a registry that does not answer from one that says no.
+
+    Raises:
+        TunesmithError: It does not answer.
+    """
+    known = recognise(error)
+    if known is not None and known[0].passing:
+        raise explain_silence(find_tracking_uri(root), error) from None
 
 
 def hide_password(text: str) -> str:

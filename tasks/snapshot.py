@@ -6,15 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetuning.errors import TunesmithError
-from finetuning.snapshots import digest_rows, take_snapshot
-from tasks.data_files import hash_folder
+from finetuning.errors import InputError
+from finetuning.snapshots import digest_reading, digest_rows, take_snapshot
 from tasks.kept_rows import keep_memory, recall_memory
+from tasks.pinned_data import is_unchanged, pin
+from tasks.planning import READ
 from tasks.stages import Outcome, perform, stage
 
 if TYPE_CHECKING:
     import pandas
 
+    from finetuning.known_contents import Memory
     from tasks.planning import Work
 
 ROWS = "rows.parquet"
@@ -30,9 +32,7 @@ def snapshot(work: Work) -> Outcome:
 
 def _make(work: Work, folder: Path, told: list[str]) -> dict[str, Any]:
     data, memory = work.pipeline.data, recall_memory(work)
-    rows = take_snapshot(work.root / data.path, data, work.pipeline.problem, memory)
-    if hash_folder(work.root, data.path) != work.data.files:
-        raise TunesmithError(f"{data.path} was changed while it was read: run again")
+    rows = _read(work, memory)
     keep_memory(work, memory)
     if kept := len(memory.now) - memory.made:
         told.append(f"read {memory.made:,} new images, {kept:,} kept")
@@ -41,7 +41,22 @@ def _make(work: Work, folder: Path, told: list[str]) -> dict[str, Any]:
         "data_version": work.data.version,
         "rows": {split: int(count) for split, count in rows["split"].value_counts().items()},
         "digests": digest_rows(rows, data, work.pipeline.problem),
+        READ: digest_reading(rows, data, work.pipeline.problem),
     }
+
+
+def _read(work: Work, memory: Memory) -> pandas.DataFrame:
+    """The rows of the version that the run began with, also where somebody changes data/ now."""
+    data, folder = work.pipeline.data, pin(work)
+    try:
+        rows = take_snapshot(folder, data, work.pipeline.problem, memory)
+    except (InputError, OSError):
+        if is_unchanged(work):
+            raise
+    else:
+        if is_unchanged(work) or folder != work.root / data.path:
+            return rows
+    return take_snapshot(pin(work), data, work.pipeline.problem, memory)
 
 
 def read_rows(folder: Path) -> pandas.DataFrame:

@@ -12,7 +12,13 @@ from prefect import Task, task
 from prefect.logging import get_run_logger
 from prefect.tasks import exponential_backoff
 
-from finetuning.errors import InputError, RefusedError, ShortOfMemoryError, ValidationError
+from finetuning.errors import (
+    InputError,
+    RefusedError,
+    ShortOfMemoryError,
+    SilentServerError,
+    ValidationError,
+)  # fmt: skip
 from finetuning.failures import recognise
 from tasks.planning import remember
 
@@ -23,8 +29,9 @@ if TYPE_CHECKING:
     from tasks.planning import Work
 
 NEVER_RETRIED = (
-    InputError, ValidationError, RefusedError, ShortOfMemoryError, FloatingPointError, MemoryError,
-    AssertionError, TypeError, AttributeError, KeyError, ImportError,
+    InputError, ValidationError, RefusedError, ShortOfMemoryError, SilentServerError,
+    FloatingPointError, MemoryError, AssertionError, TypeError, AttributeError, KeyError,
+    ImportError,
 )  # fmt: skip
 RETRIES = 3
 FIRST_DELAY = 2  # seconds

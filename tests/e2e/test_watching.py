@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.logging import disable_run_logger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Completed, Crashed, Failed
 from prefect.types.entrypoint import EntrypointType
@@ -202,8 +203,8 @@ def test_one_training_at_a_time_uses_the_device(api):
     from tasks.devices import name_device, occupy_device
 
     asyncio.run(limit_device())
-    with occupy_device(), pytest.raises(TimeoutError):  # noqa: SIM117 - the inner one must wait
-        with concurrency(name_device(), timeout_seconds=1, strict=True):
+    with disable_run_logger(), occupy_device(), pytest.raises(TimeoutError):  # noqa: SIM117
+        with concurrency(name_device(), timeout_seconds=1, strict=True):  # this one must wait
             pass
     with concurrency(name_device(), timeout_seconds=5, strict=True):
         pass

@@ -73,6 +73,18 @@ def test_another_machine_finds_what_was_kept(open_store):
     assert [path.name for path in (two.root / "train").iterdir()] == [DIGEST]
 
 
+def test_another_machine_looks_at_facts_without_files(open_store, address):
+    """The facts are read from the manifest; nothing is brought, and a damaged one says nothing."""
+    open_store("first").keep("train", DIGEST, fill)
+    second = open_store("second")
+    assert second.look("train", DIGEST) == FACTS
+    assert second.find_here("train", DIGEST) is None
+    assert second.look("train", "0" * 64) is None
+    open_files(address).pipe_file(place(address, MANIFEST), b"{}")
+    assert second.look("train", DIGEST) is None
+    assert open_store("first").look("train", DIGEST) == FACTS
+
+
 def test_what_is_not_there_is_a_miss(open_store):
     """And leaves nothing behind."""
     store = open_store("one")

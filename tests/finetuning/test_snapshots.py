@@ -1,10 +1,12 @@
 """Snapshots: all tables in one, every row numbered, split and traceable."""
 
+import pandas
 import pytest
 
+from finetuning import snapshots
 from finetuning.config import Data
 from finetuning.errors import InputError
-from finetuning.snapshots import digest_rows, take_snapshot
+from finetuning.snapshots import digest_reading, digest_rows, take_snapshot
 from finetuning.splits import digest_text
 
 ROWS = "".join(f"text {number},{'ab'[number % 2]}\n" for number in range(20))
@@ -123,3 +125,59 @@ def test_digests_are_of_each_split_s_texts_and_labels(tmp_path):
     )
     assert noted == before
     assert [name for name in before if before[name] != labelled[name]] == ["test"]
+
+
+TABLE = [("a", "x", "web", "1"), ("b", "y", "web", "2"), ("", "x", "mail", "None")]
+
+
+def test_each_stage_has_a_digest_of_what_it_reads():
+    """Validation reads everything, encoding texts, labels, splits and their order."""
+    data = Data.model_validate({"path": "data/x", "slices": ["source"]})
+
+    def read(table=TABLE, file="train.csv", **changed):
+        rows = pandas.DataFrame(table, columns=["text", "label", "source", "other"], dtype=object)
+        rows = rows.assign(file=file, row=range(1, len(rows) + 1), split="train", key="k")
+        return digest_reading(rows.assign(**changed), data)
+
+    def differing(**changed):
+        before, after = read(), read(**changed)
+        return {stage for stage in before if before[stage] != after[stage]}
+
+    assert differing() == set()
+    assert set(read()) == {"validate", "encode", "evaluate"}
+    assert len(set(read().values())) == 3
+    assert differing(other="x") == differing(more="x") == {"validate"}
+    assert differing(source="x") == differing(file="x") == {"validate", "evaluate"}
+    for change in ({"text": "x"}, {"label": "x"}, {"split": "test"}, {"key": "l"}):
+        assert differing(**change) == {"validate", "encode", "evaluate"}
+    assert differing(table=TABLE[::-1]) == {"validate", "encode", "evaluate"}
+    # An empty cell is not the word for it, and cells do not run into one another.
+    assert differing(text=["a", "b", None]) == differing(text=["a", "b", "null"])
+    assert read(text=["a", "b", None])["encode"] != read(text=["a", "b", "null"])["encode"]
+    assert read(text=["ab", "", ""])["encode"] != read(text=["a", "b", ""])["encode"]
+
+
+def test_what_was_measured_of_images_is_read_where_they_are_encoded():
+    """An image that cannot be read any more is encoded no more, under the same path."""
+    data = Data.model_validate({"path": "data/x"})
+    rows = pandas.DataFrame(
+        {"image": ["a.png"], "label": ["x"], "split": ["train"], "key": ["k"], "file": ["f"],
+         "row": [1], "image.fault": [None]}
+    )  # fmt: skip
+    before = digest_reading(rows, data, "image-classification")
+    after = digest_reading(rows.assign(**{"image.fault": "no"}), data, "image-classification")
+    assert before["encode"] != after["encode"]
+
+
+def test_long_columns_are_digested_in_parts(monkeypatch):
+    """A change in any part is seen."""
+    monkeypatch.setattr(snapshots, "_BLOCK", 2)
+    data = Data.model_validate({"path": "data/x"})
+    rows = pandas.DataFrame({"text": list("abcde"), "label": "x", "split": "train", "key": "k",
+                             "file": "f", "row": range(5)})  # fmt: skip
+    seen = [digest_reading(rows, data)["encode"]]
+    for place in range(5):
+        changed = rows.copy()
+        changed.loc[place, "text"] = "z"
+        seen.append(digest_reading(changed, data)["encode"])
+    assert len(set(seen)) == 6

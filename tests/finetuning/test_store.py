@@ -94,6 +94,17 @@ def test_any_flipped_bit_is_a_miss(store, name):
     assert store.find("train", DIGEST) == kept
 
 
+def test_facts_are_looked_at_without_the_files(store):
+    """They say what was made, also where its files are gone; a changed manifest says nothing."""
+    assert store.look("train", DIGEST) is None
+    entry = store.keep("train", DIGEST, fill)
+    (entry.folder / "rows.txt").unlink()
+    assert store.look("train", DIGEST) == FACTS
+    manifest = entry.folder / MANIFEST
+    manifest.write_text(manifest.read_text().replace("0.1", "0.2"))
+    assert store.look("train", DIGEST) is None
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "{}", "[]", "null", "1", '{"facts": {}}', '{"facts": {}, "files": {}}',

@@ -17,29 +17,15 @@ from tasks.promotion import check_champion, offer, promote, roll_back
 from tasks.registered_files import has_version, is_current
 from tasks.registry import DATABASE, connect
 from tests.registered import PASSED, REFUSED, add_version, drop_files
-from tests.servers import await_status, take_port
+from tests.servers import serve_mlflow
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A tracking server of MLflow's on loopback: its address and its folder."""
-    root, port = tmp_path_factory.mktemp("server"), take_port()
-    environment = {key: value for key, value in os.environ.items() if "MLFLOW" not in key}
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--backend-store-uri", f"sqlite:///{root}/mlflow.db",
-        "--artifacts-destination", f"{root}/artifacts",
-    ]  # fmt: skip
-    with (root / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        await_status(f"http://127.0.0.1:{port}/health", process=process, log=root / "log")
-        yield f"http://127.0.0.1:{port}", root
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+    root = tmp_path_factory.mktemp("server")
+    with serve_mlflow(root) as address:
+        yield address, root
 
 
 @dataclasses.dataclass(frozen=True)

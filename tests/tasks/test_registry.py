@@ -3,7 +3,10 @@
 import pytest
 from mlflow.exceptions import RestException
 
+from finetuning.errors import TunesmithError
+from tasks.registered_files import has_run, has_version
 from tasks.registry import explain_silence, find_champion, hide_password
+from tests.servers import Door, take_port
 
 
 @pytest.mark.parametrize(
@@ -53,3 +56,20 @@ def test_a_model_that_is_forbidden_is_not_taken_for_missing():
     """The refusal is passed on."""
     with pytest.raises(RestException, match="Permission denied"):
         find_champion(Guarded(["reviews"]), "reviews")
+
+
+@pytest.mark.parametrize("ask", [has_run, lambda root, run: has_version(root, "toys", "1", run)])
+def test_silence_is_told_from_a_no(tmp_path, monkeypatch, ask):
+    """A server that says no such run or version is answered by; one that is away is an error."""
+    door = Door(take_port())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", door.address)
+    for name in ("MAX_RETRIES", "BACKOFF_FACTOR", "BACKOFF_JITTER"):
+        monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", "0")
+    with pytest.raises(TunesmithError, match="does not answer"):
+        ask(tmp_path, "a" * 32)
+    door.plans = {"": ["deny", "miss"]}
+    door.open()
+    with pytest.raises(TunesmithError, match="does not answer"):
+        ask(tmp_path, "a" * 32)
+    assert ask(tmp_path, "a" * 32) is False
+    door.shut()
