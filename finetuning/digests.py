@@ -149,7 +149,7 @@ def digest_definitions(module: str, project: Path = PROJECT) -> dict[str, str]:
     path = find_module(module, project)
     if path is None:
         return {}
-    tree = ast.parse(path.read_bytes())
+    tree = _parse(path.read_bytes())
     _drop_docstrings(tree)
     dumped: dict[str, list[str]] = {}
     for name, node in _name_definitions(tree.body):
