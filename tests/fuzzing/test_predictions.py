@@ -47,7 +47,9 @@ def table(header, rows):
     writer.writerow(header)
     for number, row in enumerate(rows):
         cells = (row * 9)[: len(header)]
-        writer.writerow([number if name == "id" else cell for name, cell in zip(header, cells, strict=True)])
+        writer.writerow(
+            [number if name == "id" else cell for name, cell in zip(header, cells, strict=True)]
+        )
     return file.getvalue().encode("utf-8", "ignore")
 
 

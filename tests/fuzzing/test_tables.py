@@ -19,12 +19,7 @@ from tasks.validation import validate_rows
 from tests.fuzzing.survival import survive
 from tests.fuzzing.values import CELLS, ENCODINGS, FORMULAS, JSON, NAMES, encoded, splice
 
-COLUMNS = {
-    "text-classification": {},
-    "question-answering": {},
-    "causal-lm": {},
-    "image-classification": {},
-}
+PROBLEMS = ("text-classification", "question-answering", "causal-lm", "image-classification")
 ROWS = st.lists(st.lists(CELLS, min_size=1, max_size=4), min_size=1, max_size=8)
 SOUND = [
     b"text,label\ngood film,pro\nbad film,con\n\"a, \"\"b\"\"\nc\",pro\n",
@@ -56,7 +51,7 @@ def read_all_ways(folder, name, content):
     path = folder / name
     path.write_bytes(content)
     assert read_whole(path) == read_in_parts(path)
-    for problem in COLUMNS:
+    for problem in PROBLEMS:
         data = Data(path="data/x", train=name)
         try:
             rows = take_snapshot(folder, data, problem)
@@ -136,8 +131,9 @@ TYPED = st.one_of(
     *(
         st.lists(st.none() | one, min_size=1, max_size=6)
         for one in (
-            CELLS, st.integers(-(2**63), 2**63 - 1), st.floats(), st.booleans(), st.binary(max_size=9),
-            st.dates(), st.datetimes(), st.times(), st.timedeltas(), st.decimals(),
+            CELLS, st.integers(-(2**63), 2**63 - 1), st.floats(), st.booleans(),
+            st.binary(max_size=9), st.dates(), st.datetimes(), st.times(),
+            st.timedeltas(), st.decimals(),
             st.lists(CELLS, max_size=3), st.lists(st.lists(st.integers(0, 9))),
             st.fixed_dictionaries({"text": st.lists(CELLS, max_size=2)}),
         )
