@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 LONGEST_PRINTED = 100_000  # characters of a cell that is read as Python prints lists
-MOST_PLACES = 1000  # occurrences of an answer that are looked at
+MOST_PLACES = 100  # occurrences of an answer that are looked at
 _WORD = re.compile(r"\w")
 
 
