@@ -1,7 +1,8 @@
 """`tunesmith up`: both servers, and a process that serves every pipeline, watched over as one.
 
-Everything listens on this machine alone, unless it is told otherwise and has passwords. What is started here inherits a mark in its environment,
-so that at the end the flow runs, which Prefect puts into sessions of their own, are found too.
+Everything listens on this machine alone, unless it is told otherwise and has logins. What is
+started here inherits a mark in its environment, so that at the end the flow runs, which Prefect
+puts into sessions of their own, are found too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from finetuning.addresses import hide_password
 from finetuning.digests import write_atomically
 from finetuning.errors import Fault, InputError
 from finetuning.locks import hold
@@ -30,7 +32,7 @@ from flows.processes import HOST, STOPPING, Part, await_health, end_group, end_p
 from flows.webhooks import SERVER, describe_server
 from tasks.announcing import UI
 from tasks.planning import STATE
-from tasks.registry import ARTIFACTS, find_tracking_uri, hide_password
+from tasks.registry import ARTIFACTS, find_tracking_uri
 
 MARK = "TUNESMITH_UP"
 LONGEST_WAIT = 60.0  # seconds before a part that dies again and again is started again

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetuning.addresses import hide_password
 from finetuning.errors import TunesmithError, wrong
 
 if TYPE_CHECKING:
@@ -105,11 +106,6 @@ def explain_silence(uri: str, error: Exception) -> TunesmithError:
     reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
     said = f"the registry at {uri} does not answer: {reason}"
     return TunesmithError(hide_password(said))
-
-
-def hide_password(text: str) -> str:
-    """A text whose addresses name no user and no password."""
-    return re.sub(r"(?<=://)[^/\s@]*@", "", text)
 
 
 def find_experiment(client: MlflowClient, root: Path, name: str) -> str:

@@ -3,7 +3,8 @@
 import pytest
 from mlflow.exceptions import RestException
 
-from tasks.registry import explain_silence, find_champion, hide_password
+from finetuning.addresses import hide_password
+from tasks.registry import explain_silence, find_champion
 
 
 @pytest.mark.parametrize(
