@@ -48,18 +48,12 @@ def read_guard(folder):
     return (folder / "log").read_text(), (folder / "log.begun").read_text().count("begun")
 
 
-def find_secrets(folder, secrets, passed_over=()):
-    """Where secrets stand below a folder: in files, compressed ones, and written as base64.
-
-    Args:
-        folder: All files below it are read.
-        secrets: Name -> value.
-        passed_over: Files that hold them because they were put there.
-    """
+def find_secrets(folder, secrets):
+    """Where secrets (name -> value) stand below a folder: in files, compressed ones, as base64."""
     wanted = {name: _spell(value.encode()) for name, value in secrets.items()}
     found = []
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink() and path not in passed_over:
+        if path.is_file() and not path.is_symlink():
             for content in _unpack(path):
                 found += [
                     f"{name} in {path.relative_to(folder)}"
