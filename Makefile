@@ -50,7 +50,8 @@ $(AUDIT)/bin/pip-audit:
 
 audit: $(BIN)/.tested $(AUDIT)/bin/pip-audit  ## List all licences; look for known vulnerabilities, which needs the network
 	@$(BIN)/python -m tests.licences
-	@$(AUDIT)/bin/pip-audit --strict --skip-editable --progress-spinner off --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+	@$(PIP) freeze --exclude-editable | sed 's/+.*//' > $(AUDIT)/installed.txt
+	@$(AUDIT)/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off --requirement $(AUDIT)/installed.txt \
 	  || { echo 'audit: not passed. Above stands what pip-audit found, or why it could not look.' >&2; exit 1; }
 
 # Compose is a Go program; this package carries it where Docker has no such plugin.
