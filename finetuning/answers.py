@@ -8,6 +8,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+LONGEST_PRINTED = 100_000  # characters of a cell that is read as Python prints lists
+MOST_PLACES = 100  # occurrences of an answer that are looked at
+_WORD = re.compile(r"\w")
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -64,7 +68,8 @@ def _parse(cell: str) -> Any:
     """The list or mapping that a cell holds, as JSON or as Python prints it, or None."""
     if cell[0] not in "[{":
         return None
-    for parse in (json.loads, ast.literal_eval):
+    # What Python prints is parsed at hundreds of times its size.
+    for parse in (json.loads, ast.literal_eval)[: 2 if len(cell) <= LONGEST_PRINTED else 1]:
         try:
             value = parse(cell)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -119,8 +124,7 @@ def find_place(text: str, start: int | None, context: str) -> Place | None:
         return None
     if start is None:
         # Without a start, "US" is not meant to be found in "BUS".
-        whole = re.search(rf"(?<!\w){re.escape(bare)}(?!\w)", context)
-        begin = whole.start() if whole else first
+        begin = _find_whole(bare, context, first)
         again = context.find(bare, first + 1) >= 0
         return Place(begin, begin + len(bare), ambiguous=again)
     start += len(text) - len(text.lstrip())
@@ -131,6 +135,21 @@ def find_place(text: str, start: int | None, context: str) -> Place | None:
     there = [place for place in (before, after) if place >= 0]
     begin = min(there, key=lambda place: abs(place - start))
     return Place(begin, begin + len(bare), moved=True)
+
+
+def _find_whole(bare: str, context: str, first: int) -> int:
+    """The first place of a text that is no part of a longer word, or else the first at all."""
+    begin = first
+    for _ in range(MOST_PLACES):
+        around = (
+            context[max(0, begin - 1) : begin],
+            context[begin + len(bare) : begin + len(bare) + 1],
+        )
+        if not any(_WORD.fullmatch(one) for one in around):
+            return begin
+        if (begin := context.find(bare, begin + 1)) < 0:
+            break
+    return first
 
 
 def find_first(answers: Answers, context: str) -> Place | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from finetuning.base_configs import open_config
 from finetuning.blocks import BlockRows, load_rows, pack, place_rows, save_rows
 from finetuning.passages import name_input, name_scored
 from finetuning.pieces import Pieces, digest_cells
@@ -142,10 +143,8 @@ def open_encoder(
     A block is as long as training.max_length, or as the tokenizer and the model can read. Windows
     of one row have training.stride tokens in common, but at most half of a block and at least one.
     """
-    from transformers import AutoConfig
-
     tokenizer = load_tokenizer(folder)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config = open_config(folder)
     positions = getattr(config, "max_position_embeddings", None) or training.max_length
     length = min(training.max_length, tokenizer.model_max_length, positions)
     return BlockEncoder(tokenizer, columns, length, max(1, min(training.stride, length // 2)))

@@ -27,7 +27,11 @@ Policy = Literal["not_worse", "better"]
 StrategyKind = Literal[
     "probe-then-tune", "full", "head", "freeze", "gradual", "discriminative", "lora", "scratch"
 ]
-NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+# Not what Windows keeps for devices, whatever the ending: nobody there could check the file out.
+NAME_PATTERN = re.compile(
+    r"(?!(con|prn|aux|nul|(com|lpt)[0-9])(\.|$))[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9_-])?"
+)
+REVISION_PATTERN = re.compile(r"(?!/)(?!(.*/)?\.\.?(/|$))[\w./-]+")
 
 
 class Model(Section):
@@ -42,6 +46,13 @@ class Model(Section):
     dropout: float | None = Field(
         None, ge=0, lt=1, description="Dropout probability; null keeps the base model's own."
     )
+
+    @field_validator("revision")
+    @classmethod
+    def _check_revision(cls, value: str | None) -> str | None:
+        if value is not None and not REVISION_PATTERN.fullmatch(value):
+            raise ValueError("a revision is a commit, tag or branch: letters, digits, . _ - and /")
+        return value
 
 
 class Strategy(Section):
@@ -179,7 +190,8 @@ class Pipeline(Section):
         if not NAME_PATTERN.fullmatch(value):
             raise ValueError(
                 "use lower-case letters, digits, '.', '_' and '-', at most 63, "
-                "beginning with a letter or digit"
+                "beginning with a letter or digit, ending without '.', and none of Windows' own "
+                "such as con and nul"
             )
         return value
 

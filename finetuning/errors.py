@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+SAID = 100  # faults of one input in a message; a hostile file may have a hundred thousand
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -57,7 +59,10 @@ class InputError(TunesmithError):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
-        super().__init__("\n".join(str(fault) for fault in self.faults))
+        lines = [str(fault) for fault in self.faults[:SAID]]
+        if len(self.faults) > SAID:
+            lines.append(f"and {len(self.faults) - SAID:,} more faults")
+        super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Fault, ...]]]:
         return type(self), (self.faults,)

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from finetuning.base_configs import open_config
 from finetuning.convolutional import build_own, read_own
 from finetuning.models import HEAD_CONFIG, HEAD_WEIGHTS, save, set_dropout
 from finetuning.pixels import ImageInput, read_input
@@ -119,12 +120,12 @@ def load(folder: Path) -> tuple[ImageClassifier, dict[str, Any]]:
 
 
 def _open_base(folder: Path, dropout: float | None, scratch: bool) -> nn.Module:
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
     own = read_own(folder)
     if own is not None:
         return build_own(folder, own, scratch)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config = open_config(folder)
     set_dropout(config, dropout)
     if scratch:
         base = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+import stat
 import warnings
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import wrong
 from finetuning.known_contents import Memory
+from finetuning.places import locate
 from finetuning.progress import track
 from finetuning.tables import read_cells
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # those whose decoders run no code
 LARGEST_IMAGE = 50_000_000  # pixels; a small file can unpack to gigabytes
+LARGEST_FILE = 500_000_000  # bytes, ten a pixel of the largest image
 DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N")  # sixteen bits a pixel
 UNREAD_MODES = ("I", "F", "LAB", "HSV")  # no scale from black to white is known for these
 TRACES = ("thumbs.db", "desktop.ini")  # what file managers leave behind
@@ -130,13 +133,18 @@ def find_image(folder: Path, path: str) -> bytes:
     """The bytes of an image in the data set's folder.
 
     Raises:
-        UnreadableImageError: It is missing, or does not lie in the folder.
+        UnreadableImageError: It is missing, no file, too large, or does not lie in the folder.
     """
-    name = PurePosixPath(path)
-    if name.is_absolute() or ".." in name.parts or "\0" in path:
+    place = locate(folder, path)
+    if place is None:
         raise UnreadableImageError("not a path inside the data folder")
     try:
-        return (folder / name).read_bytes()
+        status = place.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+            raise UnreadableImageError("not a file")
+        if status.st_size > LARGEST_FILE:
+            raise UnreadableImageError(f"more than {LARGEST_FILE:,} bytes")
+        return place.read_bytes()
     except FileNotFoundError:
         raise UnreadableImageError("no such file") from None
     except OSError as error:

@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from finetuning.base_configs import open_config
 from finetuning.errors import wrong
 from finetuning.models import SHORT, is_decoder, set_dropout
 
@@ -86,9 +87,9 @@ def build(
     Raises:
         InputError: The base model does not predict next tokens, or brings no head.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config = open_config(folder)
     if not is_decoder(config):
         remedy = "It does not write text from left to right: name a model like GPT-2 or Llama."
         raise wrong("model.base", f"{folder.name} ({config.model_type})", remedy)

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from finetuning.base_configs import open_config
 from finetuning.imports import shun_broken_torchvision
 from finetuning.stacks import list_blocks
 
@@ -178,10 +179,10 @@ def open_base(
 
     `short` is up to which `longest` a CPU attends by plain matrix products; see `build`.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
     torch.manual_seed(seed)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config = open_config(folder)
     if longest is not None and longest <= short and not torch.cuda.is_available():
         config._attn_implementation = "eager"
     set_dropout(config, dropout)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetuning.cells import list_names
 from finetuning.errors import Fault, InputError
 from finetuning.measures import LABEL, PREDICTION, SCORE, TOKENS, WORDS, Measure
 from finetuning.tables import read_table
@@ -72,7 +73,7 @@ def check_table(table: pandas.DataFrame, key: str, name: str, measure: Measure) 
     required = (ID, *LABELS) if measure.reads_labels else (ID,)
     absent = [column for column in required if column not in table.columns]
     if absent:
-        known = ", ".join(map(str, table.columns))
+        known = list_names([*table.columns])
         needed = "id, label and prediction" if measure.reads_labels else "an id"
         remedy = f"A prediction table has {needed}; this one has {known}."
         raise InputError([Fault(f"{key}.{column}", f"none in {name}", remedy) for column in absent])

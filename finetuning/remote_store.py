@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from finetuning.addresses import hide_password
 from finetuning.digests import digest_file, digest_value, write_atomically
 from finetuning.errors import InputError, wrong
 
@@ -27,6 +29,7 @@ REST = 300.0  # seconds in which an address that did not answer is not asked aga
 CONNECTING = 5  # seconds that a connection to S3 may take
 VARIABLE = "TUNESMITH_STORE"
 
+_SHA256 = re.compile("[0-9a-f]{64}")
 _logger = logging.getLogger(__name__)
 _silent: dict[str, float] = {}  # address -> until when it is not asked again
 
@@ -40,6 +43,11 @@ class RemoteStore:
     """Entries under an fsspec address, such as ``s3://bucket/prefix``."""
 
     address: str
+
+    @property
+    def shown(self) -> str:
+        """The address as it may stand in a log."""
+        return hide_password(self.address)
 
     def bring(self, stage: str, digest: str, folder: Path) -> bool:
         """Fill an empty folder with an entry's files and manifest, all of them checked.
@@ -60,7 +68,7 @@ class RemoteStore:
         except SilentError:
             return False
         except (FileNotFoundError, ValueError) as error:
-            _logger.warning("%s of %s is damaged: %s", stage, self.address, error)
+            _logger.warning("%s of %s is damaged: %s", stage, self.shown, error)
             return False
         write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1))
         return True
@@ -93,7 +101,8 @@ class RemoteStore:
             content = (folder / MANIFEST).read_bytes()
             self._try("pipe_file", self._place(stage, digest, MANIFEST), content)
         except FileNotFoundError as error:
-            _logger.warning("cannot write %s: %s does not exist", self.address, error)
+            said = hide_password(str(error))
+            _logger.warning("cannot write %s: %s does not exist", self.shown, said)
             return False
         except SilentError:
             return False
@@ -142,8 +151,8 @@ class RemoteStore:
         _silent[self.address] = time.monotonic() + REST
         _logger.warning(
             "%s does not answer (%s). The run goes on with the store on this machine alone",
-            self.address,
-            reason,
+            self.shown,
+            hide_password(reason),
         )
         raise SilentError
 
@@ -169,7 +178,7 @@ def open_files(address: str) -> AbstractFileSystem:
         files, _ = url_to_fs(address, **known.get(protocol, {}))
     except (ImportError, ValueError) as error:
         remedy = "Write an address such as s3://bucket/prefix, and install the extra s3 for it."
-        raise wrong(VARIABLE, f"{address} ({error})", remedy) from None
+        raise wrong(VARIABLE, hide_password(f"{address} ({error})"), remedy) from None
     return files
 
 
@@ -186,7 +195,8 @@ def parse_manifest(content: bytes) -> dict[str, Any]:
             raise ValueError("its manifest is not what was written")
         for name, (size, sha256) in manifest["files"].items():
             path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or not (int(size) >= 0 and sha256):
+            sound = int(size) >= 0 and _SHA256.fullmatch(sha256)
+            if path.is_absolute() or ".." in path.parts or "\0" in name or not sound:
                 raise ValueError(f"its manifest names the file {name!r}")
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("its manifest cannot be read") from error

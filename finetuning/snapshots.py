@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from finetuning.cells import check_columns
 from finetuning.digests import digest_value
 from finetuning.errors import Fault, InputError
 from finetuning.problem import find_problem
 from finetuning.roles import ROLES
 from finetuning.splits import assign_splits
-from finetuning.tables import check_columns
 
 if TYPE_CHECKING:
     import pandas

@@ -60,7 +60,7 @@ def read(
             raise wrong(key, f"{path.name}, data[{number - 1}]", _SHAPE) from None
     if not records:
         raise wrong(key, path.name, "The file holds no question.")
-    return tabulate(records)
+    return tabulate(records, path, key)
 
 
 def _list_questions(article: dict[str, Any], columns: Columns) -> Iterator[dict[str, Any]]:

@@ -173,7 +173,7 @@ def bootstrap_sums(
     def compute(drawn: np.ndarray) -> np.ndarray:
         return join(drawn.astype(float) @ cells, rows)
 
-    size = max(1, _AT_ONCE // len(cells))
+    size = max(1, _AT_ONCE // max(cells.shape))
     chunks = [min(size, draws - start) for start in range(0, draws, size)]
     shares = counts / rows
     drawn = [compute(generator.multinomial(rows, shares, size=chunk)) for chunk in chunks]

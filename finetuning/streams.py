@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from finetuning.cells import as_text, blank, check_header, check_width
 from finetuning.errors import InputError, TunesmithError, wrong
 from finetuning.images import TRACES
+from finetuning.parquet import read_parquet, scan_parquet
 from finetuning.tables import (
-    as_text,
-    blank,
     check_file,
-    check_header,
     explain_encoding,
-    explain_parquet,
     explain_ragged,
     parse_delimited,
     parse_records,
@@ -31,7 +29,7 @@ from finetuning.tables import (
 Row = list[str | None]
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 PARQUET = ".parquet"
-ROWS_A_READ = 1000  # that parquet unpacks at once
+LONGEST_LINE = 2**26  # characters
 CHARACTERS = 2**24  # in a chunk, after which it ends whatever its number of rows
 
 
@@ -142,7 +140,7 @@ def read_columns(path: Path, key: str) -> list[str]:
     """
     check_file(path, key)
     if path.suffix.lower() == PARQUET:
-        return _scan_parquet(path, key)[0]
+        return scan_parquet(path, key)[0]
     with _open_text(path, key) as lines:
         if (delimiter := DELIMITERS.get(path.suffix.lower())) is not None:
             return next(parse_delimited(lines, delimiter, path, key), [])
@@ -152,13 +150,14 @@ def read_columns(path: Path, key: str) -> list[str]:
 def _scan(path: Path, key: str) -> tuple[list[str], int]:
     """The columns of a table, and how many rows it has."""
     if path.suffix.lower() == PARQUET:
-        return _scan_parquet(path, key)
+        return scan_parquet(path, key)
     columns: dict[str, None] = {}
     with _open_text(path, key) as lines:
         if (delimiter := DELIMITERS.get(path.suffix.lower())) is None:
             rows = 0
             for record in parse_records(lines, path, key):
                 columns.update(dict.fromkeys(record))
+                check_width(len(columns), path.name, key)
                 rows += 1
             return list(columns), rows
         cells = parse_delimited(lines, delimiter, path, key)
@@ -174,23 +173,10 @@ def _scan(path: Path, key: str) -> tuple[list[str], int]:
     return header, rows
 
 
-def _scan_parquet(path: Path, key: str) -> tuple[list[str], int]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            columns, rows = list(file.schema_arrow.names), int(file.metadata.num_rows)
-    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise explain_parquet(error, path, key) from None
-    check_header(columns, path, key)
-    return columns, rows
-
-
 def _read_rows(path: Path, columns: tuple[str, ...], key: str) -> Iterator[Row]:
     ending = path.suffix.lower()
     if ending == PARQUET:
-        yield from _read_parquet(path, key)
+        yield from read_parquet(path, key)
         return
     with _open_text(path, key) as lines:
         if (delimiter := DELIMITERS.get(ending)) is not None:
@@ -202,21 +188,8 @@ def _read_rows(path: Path, columns: tuple[str, ...], key: str) -> Iterator[Row]:
                 yield [as_text(record.get(name)) for name in columns]
 
 
-def _read_parquet(path: Path, key: str) -> Iterator[Row]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=ROWS_A_READ):
-                cells = [column.to_pylist() for column in batch.columns]
-                yield from ([as_text(cell) for cell in row] for row in zip(*cells, strict=True))
-    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise explain_parquet(error, path, key) from None
-
-
 @contextmanager
-def _open_text(path: Path, key: str) -> Iterator[IO[str]]:
+def _open_text(path: Path, key: str) -> Iterator[Iterator[str]]:
     """The lines of a file; a jsonl file's end nowhere but at a line feed.
 
     Raises:
@@ -225,9 +198,22 @@ def _open_text(path: Path, key: str) -> Iterator[IO[str]]:
     newline = "" if path.suffix.lower() in DELIMITERS else "\n"
     try:
         with path.open(encoding="utf-8-sig", newline=newline) as lines:
-            yield lines
+            yield _bound_lines(lines, path, key)
     except UnicodeDecodeError:
         raise _find_undecodable(path, key) from None
+
+
+def _bound_lines(lines: IO[str], path: Path, key: str) -> Iterator[str]:
+    """A file's lines, none of them longer than LONGEST_LINE.
+
+    Raises:
+        InputError: One is: it would have to be held whole.
+    """
+    while line := lines.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            found = f"{path.name}: a line of more than {LONGEST_LINE:,} characters"
+            raise wrong(key, found, "Cut it in lines: a row, or a JSON object, each.")
+        yield line
 
 
 def _find_undecodable(path: Path, key: str) -> InputError:

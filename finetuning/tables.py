@@ -10,13 +10,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetuning.errors import Fault, InputError, wrong
+from finetuning.cells import LONGEST_CELL, as_text, blank, check_cells, check_header, check_width
+from finetuning.errors import InputError, wrong
+from finetuning.parquet import read_parquet, scan_parquet
 
 if TYPE_CHECKING:
     import pandas
 
+LONGEST_TEXT = 2**32  # characters that a parquet file may unpack to, repeated ones counted too
+PIECE = 1_000  # characters that are normalised at once
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
-LONGEST_CELL = 10_000_000  # characters
 
 
 def read_table(path: Path, key: str = "data.train") -> pandas.DataFrame:
@@ -136,27 +139,9 @@ def explain_ragged(
     return wrong(key, found, "Quote cells that hold the delimiter or a line break.")
 
 
-def blank(row: Sequence[str]) -> list[str | None]:
-    """A row in which empty cells are None."""
-    return [cell if cell != "" else None for cell in row]
-
-
-def check_header(header: Sequence[str], path: Path, key: str) -> None:
-    """Refuse a header without columns, or with one twice.
-
-    Raises:
-        InputError: It is such a one.
-    """
-    if not header:
-        raise wrong(key, path.name, "The file is empty: it needs a header line and rows.")
-    doubles = sorted({name for name in header if header.count(name) > 1})
-    if doubles:
-        raise wrong(key, f"{path.name}: column {doubles[0]!r} twice", "Name each column once.")
-
-
 def _read_jsonl(path: Path, key: str) -> tuple[list[str], list[list[str | None]]]:
     # Not str.splitlines: it would also cut at U+2028 and the like, which JSON lets stand.
-    return tabulate(list(parse_records(decode(path, key).split("\n"), path, key)))
+    return tabulate(list(parse_records(decode(path, key).split("\n"), path, key)), path, key)
 
 
 def parse_records(lines: Iterable[str], path: Path, key: str) -> Iterator[dict[str, Any]]:
@@ -179,54 +164,36 @@ def parse_records(lines: Iterable[str], path: Path, key: str) -> Iterator[dict[s
         yield record
 
 
-def tabulate(records: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str | None]]]:
-    """Records of JSON as the names of all their columns, and rows of texts."""
+def tabulate(
+    records: Sequence[dict[str, Any]], path: Path, key: str
+) -> tuple[list[str], list[list[str | None]]]:
+    """Records of JSON as the names of all their columns, and rows of texts.
+
+    Raises:
+        InputError: Each record has names of its own, so that nearly all cells would be empty.
+    """
     columns = list(dict.fromkeys(name for record in records for name in record))
+    check_width(len(columns), path.name, key)
+    check_cells(len(records) * len(columns), path.name, key)
     return columns, [[as_text(record.get(name)) for name in columns] for record in records]
-
-
-def _read_parquet(path: Path, key: str) -> tuple[list[str], list[list[str | None]]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.read_table(path)
-        columns = list(table.column_names)
-        values = [table.column(name).to_pylist() for name in range(table.num_columns)]
-    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise explain_parquet(error, path, key) from None
-    check_header(columns, path, key)
-    return columns, [[as_text(cell) for cell in row] for row in zip(*values, strict=True)]
-
-
-def explain_parquet(error: Exception, path: Path, key: str) -> InputError:
-    """What it means that pyarrow cannot read a file."""
-    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-    remedy = f"The file cannot be read as parquet: {reason.rstrip('.')}."
-    return wrong(key, path.name, remedy)
-
-
-def as_text(value: Any) -> str | None:
-    """A cell of JSON or parquet as text; None where it is null, empty or no number."""
-    if value is None or value == "" or (isinstance(value, float) and value != value):
-        return None
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return str(value)
 
 
 def normalise(text: str) -> str:
     """The text as duplicates are compared: NFKC, case and white space do not count."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    # In pieces: a run of accents takes the square of its length.
+    pieces = (text[start : start + PIECE] for start in range(0, len(text), PIECE))
+    normal = "".join(unicodedata.normalize("NFKC", piece) for piece in pieces)
+    return " ".join(normal.casefold().split())
 
 
-def check_columns(columns: Sequence[str], wanted: dict[str, str], file: str) -> list[Fault]:
-    """One fault for each wanted column (pipeline key -> name) that a table lacks."""
-    remedy = f"{file} has the columns {', '.join(map(str, columns))}."
-    return [Fault(key, repr(name), remedy) for key, name in wanted.items() if name not in columns]
+def _read_parquet(path: Path, key: str) -> tuple[list[str], list[list[str | None]]]:
+    columns, rows = scan_parquet(path, key)
+    check_cells(rows * len(columns), path.name, key)
+    values, held = [], 0
+    for row in read_parquet(path, key):
+        values.append(row)
+        held += sum(len(cell) for cell in row if cell is not None)
+        if held > LONGEST_TEXT:
+            found = f"{path.name}: more than {LONGEST_TEXT:,} characters in all"
+            raise wrong(key, found, "Leave columns out, or give fewer rows.")
+    return columns, values

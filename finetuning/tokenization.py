@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from finetuning.base_configs import refuse_code
 from finetuning.batching import EncodedRows, load_rows, save_rows
 from finetuning.labels import balance
 from finetuning.pieces import Pieces, digest_cells
@@ -118,10 +119,17 @@ def vary(rows: EncodedRows, training: Training) -> EncodedRows:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The base model's tokenizer, with a padding token for whoever pads by it."""
+    """The base model's tokenizer, with a padding token for whoever pads by it.
+
+    Raises:
+        InputError: transformers cannot open it by its own code.
+    """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except ValueError as error:
+        raise refuse_code(folder, "tokenizer_config.json", error) from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

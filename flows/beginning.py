@@ -76,7 +76,7 @@ def begin_pipeline(root: Path, name: str, data: Path) -> dict[str, Any]:
     """
     root = root.resolve()
     _check_name(root, name)
-    begun = _look(name, data)
+    begun = look(name, data)
     _check_content(begun.content, begun.columns)
     messages = _check_data(root) + begun.remarks
     folder = f"{DATA}/{name}"
@@ -104,7 +104,7 @@ def begin_pipeline(root: Path, name: str, data: Path) -> dict[str, Any]:
     }
 
 
-def _look(name: str, data: Path) -> Beginning:
+def look(name: str, data: Path) -> Beginning:
     """Guess what the data is, and all that follows from it."""
     try:
         source = data.expanduser().absolute()

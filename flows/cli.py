@@ -177,12 +177,15 @@ def notify(
 def up(
     prefect_port: Annotated[int, Port("Port of Prefect's UI.")] = 4200,
     mlflow_port: Annotated[int, Port("Port of MLflow's UI.")] = 5000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than this machine's own need logins.")
+    ] = "127.0.0.1",
 ) -> None:
     """Start Prefect's server, MLflow's server, and a process that serves every pipeline."""
     from flows.serving import serve_all
 
     def act() -> dict[str, Any]:
-        return serve_all(here(), prefect_port, mlflow_port)
+        return serve_all(here(), prefect_port, mlflow_port, host)
 
     answer(False, act, lambda result: str(result["message"]))
 

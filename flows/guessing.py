@@ -40,7 +40,8 @@ MOST_SLICES, MOST_SLICE_VALUES, FEWEST_SLICE_ROWS = 3, 12, 20
 FEWEST_LABEL_ROWS = 10  # below this a label's score is mostly chance
 SHOWN = 40
 _SAMPLE = 2000
-_NUMBER = re.compile(r"\s*[-+]?[\d.,]+([eE][-+]?\d+)?\s*%?\s*")
+# Possessive: else a number, a million spaces and a letter would take the square of a million.
+_NUMBER = re.compile(r"\s*+[-+]?[\d.,]++([eE][-+]?\d++)?+\s*+%?\s*+")
 _DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})\b")
 _LETTER, _SPACE, _FOREIGN = map(re.compile, (r"[^\W\d_]", r"\s", r"[^\W\d_\x00-\x7f]"))
 

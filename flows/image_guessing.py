@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetuning.config import Columns
 from finetuning.images import measure_image, read
+from finetuning.places import locate
 from finetuning.snapshots import PREDICTED, RESERVED
 from flows.guessing import guess_label, list_labels, look_at, may_be_slice, quote, refuse, show
 from tasks.data_state import DATA
@@ -72,6 +73,9 @@ def guess_folder(folder: Path) -> ImageGuess:
     paths: list[str] = []
     for name in files.values() or ["."]:
         for path, label in read(folder, name, "--data", columns)[1]:
+            if locate(folder, str(path)) is None:
+                remedy = "Copy the file there: links that lead out of the folder are not followed."
+                raise refuse(f"the link {show(str(path))}", remedy)
             paths.append(str(path))
             labels += [str(label)] if name in (".", "train") else []
     if len(set(labels)) < 2:
@@ -117,9 +121,7 @@ def guess_table(source: Path, table: pandas.DataFrame, image: str) -> ImageGuess
         if one.name != label.name and one.distinct >= 2 and may_be_slice(table, one, label)
     ]
     paths = list(dict.fromkeys(table[image].dropna()))
-    strange = [
-        one for one in paths if PurePosixPath(one).is_absolute() or ".." in PurePosixPath(one).parts
-    ]
+    strange = [one for one in paths if locate(source.parent, one) is None]
     if strange:
         remedy = f"Write paths that are relative to {source.parent}, and lead to files inside it."
         raise refuse(f"{len(strange)} paths such as {show(strange[0])}", remedy)

@@ -1,6 +1,6 @@
 """Prefect's server of `tunesmith up`, whose UI lets a browser talk to this machine alone.
 
-    python -m flows.prefect_ui PORT
+    python -m flows.prefect_ui PORT HOST
 
 With Prefect's analytics off its UI still asks a service of theirs for settings, from the browser of
 whoever looks at it. A Content-Security-Policy keeps the browser from that; all else is the
@@ -9,25 +9,28 @@ application that `prefect server start` runs.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from flows.processes import HOST
+API = "PREFECT_SERVER_UI_API_URL"  # in the environment: where a browser finds the API
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Any, Send], Awaitable[None]]
 
 
-def restrict(application: Application, port: int) -> Application:
+def restrict(application: Application, address: str) -> Application:
     """The same application, whose answers keep a browser from every host but this one.
 
     Args:
         application: An ASGI application.
-        port: Where it is served.
+        address: Where a browser finds its API, such as http://127.0.0.1:4200/api.
     """
-    own = f"'self' http://{HOST}:{port} ws://{HOST}:{port}"
+    scheme, _, rest = address.partition("://")
+    place = rest.partition("/")[0]
+    own = f"'self' {scheme}://{place} {scheme.replace('http', 'ws')}://{place}"
     policy = f"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src {own}"
     header = (b"content-security-policy", policy.encode())
 
@@ -42,14 +45,15 @@ def restrict(application: Application, port: int) -> Application:
     return restricted
 
 
-def serve(port: int) -> None:
+def serve(port: int, host: str) -> None:
     """Serve Prefect's API and UI, with all of its services, until told to stop."""
     import uvicorn
     from prefect.server.api.server import create_app
 
     application: Any = create_app(final=True)
-    uvicorn.run(restrict(application, port), host=HOST, port=port, log_level="error", lifespan="on")
+    restricted = restrict(application, os.environ[API])
+    uvicorn.run(restricted, host=host, port=port, log_level="error", lifespan="on")
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), sys.argv[2])

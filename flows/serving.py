@@ -1,7 +1,8 @@
 """`tunesmith up`: both servers, and a process that serves every pipeline, watched over as one.
 
-Everything listens on this machine alone. What is started here inherits a mark in its environment,
-so that at the end the flow runs, which Prefect puts into sessions of their own, are found too.
+Everything listens on this machine alone, unless it is told otherwise and has logins. What is
+started here inherits a mark in its environment, so that at the end the flow runs, which Prefect
+puts into sessions of their own, are found too.
 """
 
 from __future__ import annotations
@@ -19,31 +20,40 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from finetuning.addresses import hide_password
 from finetuning.digests import write_atomically
 from finetuning.errors import Fault, InputError
 from finetuning.locks import hold
 from flows.databases import LOCK, lay_database
 from flows.environment import prepare_environment
+from flows.exposure import check_exposure, find_address, protect_mlflow, protect_prefect
 from flows.notifying import RUNNING
 from flows.processes import HOST, STOPPING, Part, await_health, end_group, end_part, start
 from flows.webhooks import SERVER, describe_server
 from tasks.announcing import UI
 from tasks.planning import STATE
-from tasks.registry import ARTIFACTS, find_tracking_uri, hide_password
+from tasks.registry import ARTIFACTS, find_tracking_uri
 
 MARK = "TUNESMITH_UP"
 LONGEST_WAIT = 60.0  # seconds before a part that dies again and again is started again
 
 
-def serve_all(root: Path, prefect_port: int, mlflow_port: int) -> dict[str, Any]:
+def serve_all(root: Path, prefect_port: int, mlflow_port: int, host: str = HOST) -> dict[str, Any]:
     """Run both servers and the serving process until told to stop.
 
     Raises:
-        InputError: A port is in use, or this project is served already.
+        InputError: A port is in use, this project is served already, or the servers would be heard
+            elsewhere without a password.
     """
     prepare_environment(root)
+    check_exposure(host, not is_served(find_tracking_uri(root)))
     with alone(root):
-        return serve_alone(root, prefect_port, mlflow_port)
+        return serve_alone(root, prefect_port, mlflow_port, host)
+
+
+def is_served(store: str) -> bool:
+    """Whether a tracking server keeps the models already."""
+    return store.startswith(("http://", "https://"))
 
 
 @contextmanager
@@ -66,12 +76,12 @@ def alone(root: Path) -> Iterator[None]:
         raise InputError([Fault("the project", found, remedy)]) from None
 
 
-def serve_alone(root: Path, prefect_port: int, mlflow_port: int) -> dict[str, Any]:
+def serve_alone(root: Path, prefect_port: int, mlflow_port: int, host: str) -> dict[str, Any]:
     """As `serve_all`, in a project that nobody else serves."""
     mark, home = uuid.uuid4().hex, Path(os.environ["PREFECT_HOME"])
-    servers, serving = plan_parts(root, prefect_port, mlflow_port, mark)
+    servers, serving = plan_parts(root, prefect_port, mlflow_port, mark, host)
     ports = (("--prefect-port", prefect_port), ("--mlflow-port", mlflow_port))
-    check_ports(dict(ports[: len(servers)]))
+    check_ports(dict(ports[: len(servers)]), host)
     parts = list(servers)
     with watch_signals() as stop:
         try:
@@ -84,9 +94,9 @@ def serve_alone(root: Path, prefect_port: int, mlflow_port: int) -> dict[str, An
             if not stop.is_set():
                 start(serving, root)
                 parts.append(serving)
-                own = f"http://{HOST}:{mlflow_port}" if len(servers) > 1 else None
-                note_addresses(root, f"http://{HOST}:{prefect_port}/api")
-                tell(f"Prefect: http://{HOST}:{prefect_port}")
+                own = find_address(host, mlflow_port) if len(servers) > 1 else None
+                note_addresses(root, f"{find_address(host, prefect_port)}/api")
+                tell(f"Prefect: {find_address(host, prefect_port)}")
                 tell(f"MLflow:  {own or hide_password(find_tracking_uri(root))}")
                 tell(f"Logs:    {root / STATE / 'logs'}   (Ctrl-C stops everything)")
             while not stop.wait(0.5):
@@ -101,43 +111,47 @@ def serve_alone(root: Path, prefect_port: int, mlflow_port: int) -> dict[str, An
 
 
 def plan_parts(
-    root: Path, prefect_port: int, mlflow_port: int, mark: str
+    root: Path, prefect_port: int, mlflow_port: int, mark: str, host: str = HOST
 ) -> tuple[list[Part], Part]:
     """The servers, and the process that serves the pipelines once they answer."""
     environment = {**os.environ, MARK: mark, "PYTHONUNBUFFERED": "1"}
     for name in ("NO_PROXY", "no_proxy"):
-        environment[name] = f"{environment.get(name, '')},{HOST},localhost".lstrip(",")
+        own = dict.fromkeys((HOST, "localhost", host))
+        environment[name] = f"{environment.get(name, '')},{','.join(own)}".lstrip(",")
     server = {key: value for key, value in environment.items() if key != "PREFECT_API_URL"}
-    logs, python, bound = root / STATE / "logs", [sys.executable, "-m"], ["--host", HOST, "--port"]
+    logs, python, bound = root / STATE / "logs", [sys.executable, "-m"], ["--host", host, "--port"]
+    api = f"{find_address(host, prefect_port)}/api"
     prefect = Part(
         "Prefect",
-        [*python, "flows.prefect_ui", str(prefect_port)],
+        [*python, "flows.prefect_ui", str(prefect_port), host],
         # Where the UI finds the API; unless told, it asks port 4200 whatever the server's own is.
-        {"PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{prefect_port}/api", **server,
+        {"PREFECT_SERVER_UI_API_URL": api, **server, **protect_prefect(host),
          "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"},
         logs / "prefect.log",
-        f"http://{HOST}:{prefect_port}/api/health",
+        f"{api}/health",
     )  # fmt: skip
     serving = Part(
         "the serving process",
         [*python, "flows.deployments"],
-        {**environment, "PREFECT_API_URL": f"http://{HOST}:{prefect_port}/api"},
+        {**environment, "PREFECT_API_URL": api},
     )
     store = find_tracking_uri(root)
-    if store.startswith(("http://", "https://")):
+    if is_served(store):
         return [prefect], serving  # there is a tracking server already
     (root / ARTIFACTS).mkdir(parents=True, exist_ok=True)
-    address = f"http://{HOST}:{mlflow_port}"
+    address = find_address(host, mlflow_port)
+    options, logins = protect_mlflow(root, host)
     serving.environment.update({UI: address, SERVER: address})
     mlflow = Part(
         "MLflow",
         [*python, "mlflow", "server", *bound, str(mlflow_port), "--workers", "1",
          "--backend-store-uri", store,
          # As the runs write it: one folder, whether a run comes through the server or not.
-         "--default-artifact-root", (root / ARTIFACTS).as_uri()],
-        {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **server, **describe_server(root)},
+         "--default-artifact-root", (root / ARTIFACTS).as_uri(), *options],
+        {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **server, **describe_server(root),
+         **logins},
         logs / "mlflow.log",
-        f"http://{HOST}:{mlflow_port}/health",
+        f"{address}/health",
     )  # fmt: skip
     return [prefect, mlflow], serving
 
@@ -147,13 +161,14 @@ def note_addresses(root: Path, prefect: str) -> None:
     write_atomically(root / STATE / RUNNING, json.dumps({"prefect": prefect}))
 
 
-def check_ports(ports: dict[str, int]) -> None:
+def check_ports(ports: dict[str, int], host: str = HOST) -> None:
     """Refuse ports that something else listens on, or that are given twice, by their options."""
-    faults, probes = [], [socket.socket() for _ in ports]
+    family = socket.getaddrinfo(host, 0)[0][0]
+    faults, probes = [], [socket.socket(family) for _ in ports]
     for probe, (option, port) in zip(probes, ports.items(), strict=True):
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
             probe.listen()
         except OSError as error:
             found = f"port {port}, which cannot be used ({error.strerror})"

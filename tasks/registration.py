@@ -12,6 +12,7 @@ from filelock import FileLock
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
+from finetuning.addresses import hide_password
 from finetuning.digests import digest_value
 from finetuning.lineage import (
     Lineage,
@@ -36,7 +37,6 @@ from tasks.registry import (
     connect,
     find_registered,
     find_tracking_uri,
-    hide_password,
     read_offer,
 )
 from tasks.reporting import make_report, render_pages

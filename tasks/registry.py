@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetuning.addresses import hide_password
 from finetuning.errors import TunesmithError, wrong
 from finetuning.failures import recognise
 
@@ -117,11 +118,6 @@ def raise_if_silent(root: Path, error: Exception) -> None:
     known = recognise(error)
     if known is not None and known[0].passing:
         raise explain_silence(find_tracking_uri(root), error) from None
-
-
-def hide_password(text: str) -> str:
-    """A text whose addresses name no user and no password."""
-    return re.sub(r"(?<=://)[^/\s@]*@", "", text)
 
 
 def find_experiment(client: MlflowClient, root: Path, name: str) -> str:

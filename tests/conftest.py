@@ -18,10 +18,30 @@ os.environ.update(
 )
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from finetuning.imports import shun_broken_torchvision
 
 shun_broken_torchvision()  # the tests import transformers themselves
+
+# How many inputs each test of tests/fuzzing/ draws: always the same few here, others each time in
+# `make fuzz`.
+settings.register_profile(
+    "test",
+    max_examples=60,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.large_base_example,
+    ],
+)
+settings.register_profile(
+    "fuzz", settings.get_profile("test"), max_examples=1200, derandomize=False, print_blob=True
+)
+settings.load_profile("test")
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 WORDS = [

@@ -49,12 +49,12 @@ def write_table(path, rows):
         writer.writerows(rows)
 
 
-def run(project, *words, code=0):
+def run(project, *words, code=0, environment=None):
     """Run a command in the project; its exit code is checked, and that no traceback is shown."""
     result = subprocess.run(
         [sys.executable, "-m", "flows.cli", *words],
         cwd=project,
-        env=make_environment(),
+        env=environment or make_environment(),
         capture_output=True,
         text=True,
         timeout=300,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.guard import find_secrets, read_guard
 from tests.support import call_json, make_environment, run_json, shell
 
 
@@ -21,6 +22,29 @@ def test_first_run_registers_a_model(first):
     assert {stage["status"] for stage in first["stages"].values()} == {"ran"}
     assert {stage["why"] for stage in first["stages"].values()} == {"first run"}
     assert [baseline["name"] for baseline in first["baselines"]] == ["majority", "tfidf", "frozen"]
+
+
+def test_no_connection_leaves_this_machine(spied):
+    """Every process was watched; none asked for another host, whatever library it imported."""
+    tried, processes = read_guard(spied[1])
+    assert tried == ""
+    assert processes >= 3  # the command, Prefect's server, the model in a process of its own
+
+
+def test_no_secret_is_written(spied, project):
+    """Neither into the store, the registry, artifacts, logs and databases, nor to the terminal."""
+    done, _, planted = spied
+    said = project / ".tunesmith" / "said.txt"
+    said.write_text(done.stdout + done.stderr)
+    proof = project / ".tunesmith" / "proof.txt"
+    proof.write_text(planted["HF_TOKEN"])
+    try:
+        assert find_secrets(project, planted) == ["HF_TOKEN in .tunesmith/proof.txt"]
+    finally:
+        proof.unlink()
+        said.unlink()
+    assert (project / "mlruns/mlflow.db").is_file()
+    assert list((project / ".tunesmith/prefect").glob("*.db"))
 
 
 def test_unchanged_rerun_imports_nothing_heavy(project, first):

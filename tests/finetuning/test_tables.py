@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from finetuning.cells import check_columns
 from finetuning.errors import InputError
-from finetuning.tables import check_columns, normalise, read_cells, read_table
+from finetuning.tables import normalise, read_cells, read_table
 
 
 def read(folder, name, content):

@@ -4,6 +4,8 @@ import asyncio
 
 from flows.prefect_ui import restrict
 
+ADDRESS = "http://127.0.0.1:4200/api"
+
 
 def test_every_answer_keeps_the_browser_here():
     """The policy stands beside the answer's own headers, and names this host and port alone."""
@@ -17,7 +19,7 @@ def test_every_answer_keeps_the_browser_here():
     async def send(message):
         sent.append(message)
 
-    asyncio.run(restrict(application, 4200)({"type": "http"}, None, send))
+    asyncio.run(restrict(application, ADDRESS)({"type": "http"}, None, send))
     begin, body = sent
     headers = dict(begin["headers"])
     assert headers[b"a"] == b"b"
@@ -38,5 +40,5 @@ def test_what_is_no_answer_passes_as_it_is():
     async def send(message):
         seen.append(message)
 
-    asyncio.run(restrict(application, 4200)({"type": "lifespan"}, None, send))
+    asyncio.run(restrict(application, ADDRESS)({"type": "lifespan"}, None, send))
     assert seen == ["lifespan", {"type": "lifespan.startup.complete"}]

@@ -15,9 +15,13 @@ import psutil
 import pytest
 
 from finetuning.errors import InputError
+from flows.environment import TELEMETRY_OFF
 from flows.serving import MARK, check_ports, serve_all
+from tests.guard import find_secrets, post_guard, read_guard
 from tests.servers import ask, await_status, take_port
 
+SECRETS = ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "SOMETHING_OF_MY_OWN")
+SECRET = "5f0c9d1be27a4f6d"
 PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 CODE = (
     "import sys; from pathlib import Path; from flows.serving import serve_all;"
@@ -62,7 +66,10 @@ def running(tmp_path_factory):
     (tmp_path / "pipelines" / "reviews.yaml").write_text(text, "utf-8")
     ports = take_port(), take_port()
     away = ("PREFECT_", "MLFLOW_")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(away)}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(away)}
+    environment = {key: value for key, value in kept.items() if key not in TELEMETRY_OFF}
+    environment |= dict.fromkeys(SECRETS, SECRET)
+    environment = post_guard(tmp_path / ".guard", environment)
     command = [sys.executable, "-c", CODE, str(tmp_path), *map(str, ports)]
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -156,6 +163,10 @@ def test_up_serves_takes_up_new_files_and_leaves_nothing_behind(running):
     assert f"http://127.0.0.1:{mlflow}" in errors
     assert "broken is not served" in errors
     assert not [one for one in started if one.is_running()]
+    tried, processes = read_guard(root / ".guard")
+    assert tried == ""
+    assert processes >= 4
+    assert find_secrets(root, {"SECRET": SECRET}) == []
 
 
 def test_a_port_that_is_taken_is_named_with_its_option():

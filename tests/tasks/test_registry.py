@@ -3,9 +3,10 @@
 import pytest
 from mlflow.exceptions import RestException
 
+from finetuning.addresses import hide_password
 from finetuning.errors import TunesmithError
 from tasks.registered_files import has_run, has_version
-from tasks.registry import explain_silence, find_champion, hide_password
+from tasks.registry import explain_silence, find_champion
 from tests.servers import Door, take_port
 
 
