@@ -46,8 +46,13 @@ def read_cells(path: Path, key: str) -> tuple[list[str], list[list[str | None]]]
     }
     columns, values = readers[path.suffix.lower()]()
     if not values:
-        raise wrong(key, path.name, "The table has no rows: give at least a few for each label.")
+        raise explain_empty(path, key)
     return columns, values
+
+
+def explain_empty(path: Path, key: str) -> InputError:
+    """That a table has no rows."""
+    return wrong(key, path.name, "The table has no rows: give at least a few for each label.")
 
 
 def check_file(path: Path, key: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import TunesmithError
-from finetuning.snapshots import digest_rows, take_snapshot
+from finetuning.snapshots import digest_rows, spell_out, take_snapshot
 from tasks.data_files import hash_folder
 from tasks.kept_rows import keep_memory, recall_memory
 from tasks.stages import Outcome, perform, stage
@@ -46,9 +47,11 @@ def _make(work: Work, folder: Path, told: list[str]) -> dict[str, Any]:
 
 def read_rows(folder: Path) -> pandas.DataFrame:
     """The rows that a snapshot holds, every value text or None."""
+    return spell_out(read_compact_rows(folder))
+
+
+def read_compact_rows(folder: Path, columns: Sequence[str] | None = None) -> pandas.DataFrame:
+    """The same rows, or some of their columns, with their texts as pyarrow keeps them."""
     import pandas
 
-    rows = pandas.read_parquet(folder / ROWS)
-    texts = [name for name in rows.columns if name != "row"]
-    rows[texts] = rows[texts].astype(object).where(rows[texts].notna(), None)
-    return rows
+    return pandas.read_parquet(folder / ROWS, columns=None if columns is None else list(columns))

@@ -4,7 +4,7 @@ import pytest
 
 from finetuning.config import Data
 from finetuning.errors import InputError
-from finetuning.snapshots import digest_rows, take_snapshot
+from finetuning.snapshots import digest_rows, spell_out, take_snapshot
 from finetuning.splits import digest_text
 
 ROWS = "".join(f"text {number},{'ab'[number % 2]}\n" for number in range(20))
@@ -92,10 +92,11 @@ def test_a_user_column_may_be_called_label(tmp_path):
 
 
 def test_a_column_that_one_file_lacks_is_none_there(tmp_path):
-    """Text or None, never NaN."""
+    """Missing there, and None once the texts are spelled out, never NaN."""
     files = {"train.csv": f"text,label\n{ROWS}", "test.csv": "text,label,source\nx,a,web\n"}
     rows = take(tmp_path, files, test="test.csv", slices=["source"])
-    assert rows["source"].tolist() == [None] * 20 + ["web"]
+    assert rows["source"].isna().tolist() == [True] * 20 + [False]
+    assert spell_out(rows)["source"].tolist() == [None] * 20 + ["web"]
 
 
 def test_pairs_are_keyed_by_both_texts(tmp_path):
