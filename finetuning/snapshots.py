@@ -60,6 +60,7 @@ def take_snapshot(
         InputError: A file or a column is missing, or a file cannot be read; all are listed.
     """
     import pandas
+    import pyarrow
 
     measure = find_problem(kind).reading.measure
     chunks = []
@@ -71,6 +72,7 @@ def take_snapshot(
             chunks.append(_compact(marked))
     rows = pandas.concat(chunks, ignore_index=True)
     del chunks
+    pyarrow.default_memory_pool().release_unused()  # what the chunks have left behind
     has_classes = find_problem(kind).has_classes
     labels = rows[_user_column(data.columns.label)] if has_classes else ""
     rows["split"] = assign_splits(rows[["key", "split"]].assign(label=labels))["split"]
