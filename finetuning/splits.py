@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from finetuning.tables import normalise
 
@@ -45,18 +44,31 @@ def split_off(rows: pandas.DataFrame, share: float, salt: str) -> pandas.Series:
     return pandas.Series(_take(groups, keys, labels, share, salt), rows.index)
 
 
-def _number(rows: pandas.DataFrame) -> tuple[np.ndarray, pandas.Index[Any], np.ndarray]:
+def _number(rows: pandas.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each row's group as a number, the groups' keys, and each row's label in the labels' order."""
     import numpy as np
     import pandas
 
-    groups, keys = pandas.factorize(rows["key"].fillna(""))
+    # As bytes of one width, because pyarrow takes a gigabyte to number millions of texts.
+    parts = [
+        np.array(
+            [key.encode() for key in rows["key"].iloc[start : start + KEYS_AT_ONCE].fillna("")]
+        )
+        for start in range(0, len(rows), KEYS_AT_ONCE)
+    ]
+    keys = np.concatenate([np.empty(0, "S1"), *parts])
+    del parts
+    order = np.argsort(keys)
+    keys = keys[order]
+    is_first = np.append(True, keys[1:] != keys[:-1])[: len(keys)]
+    groups = np.empty(len(keys), np.int32)
+    groups[order] = np.cumsum(is_first) - 1
     labels = pandas.factorize(rows["label"].fillna(""), sort=True)[0]
-    return groups.astype(np.int32), keys, labels.astype(np.int32)
+    return groups, keys[is_first], labels.astype(np.int32)
 
 
 def _take(
-    groups: np.ndarray, keys: pandas.Index[Any], labels: np.ndarray, share: float, salt: str
+    groups: np.ndarray, keys: np.ndarray, labels: np.ndarray, share: float, salt: str
 ) -> np.ndarray:
     """The rows of a new split, as `split_off` has them, (rows,) bool."""
     import numpy as np
@@ -64,7 +76,8 @@ def _take(
     labels = _label_groups(groups, labels, len(keys))
     present = np.flatnonzero(labels >= 0)
     order = np.empty(len(keys), "S32")  # bytes sort as their hexadecimals do
-    order[present] = np.fromiter(_digest_keys(keys, present, salt), "S32", len(present))
+    for place in present:
+        order[place] = hashlib.sha256(b"%b:%b" % (salt.encode(), keys[place])).digest()
     taken = np.zeros(len(keys), bool)
     for label in np.unique(labels[present]):
         members = np.flatnonzero(labels == label)
@@ -72,12 +85,6 @@ def _take(
         number = min(max(math.floor(count * share + 0.5), 1), count - 1) if count > 1 else 0
         taken[members[np.argsort(order[members])[:number]]] = True
     return np.asarray(taken[groups])
-
-
-def _digest_keys(keys: pandas.Index[Any], present: np.ndarray, salt: str) -> Iterator[bytes]:
-    for start in range(0, len(present), KEYS_AT_ONCE):
-        for key in keys[present[start : start + KEYS_AT_ONCE]]:
-            yield hashlib.sha256(f"{salt}:{key}".encode()).digest()
 
 
 def _label_groups(groups: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:

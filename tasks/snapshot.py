@@ -50,8 +50,10 @@ def read_rows(folder: Path) -> pandas.DataFrame:
     return spell_out(read_compact_rows(folder))
 
 
-def read_compact_rows(folder: Path, columns: Sequence[str] | None = None) -> pandas.DataFrame:
-    """The same rows, or some of their columns, with their texts as pyarrow keeps them."""
+def read_compact_rows(folder: Path, without: Sequence[str] = ()) -> pandas.DataFrame:
+    """The same rows, but for some columns, with their texts as pyarrow keeps them."""
     import pandas
+    import pyarrow.parquet
 
-    return pandas.read_parquet(folder / ROWS, columns=None if columns is None else list(columns))
+    names = pyarrow.parquet.read_schema(folder / ROWS).names
+    return pandas.read_parquet(folder / ROWS, columns=[n for n in names if n not in without])

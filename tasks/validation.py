@@ -61,7 +61,7 @@ def validate_rows(
 
     rows = readable(rows).reset_index(drop=True)
     numbers = pandas.Series(pandas.factorize(rows["key"])[0])  # in place of texts: one as another
-    rows = rows.assign(key=numbers.where(numbers >= 0))
+    rows = rows.assign(key=numbers.where(numbers >= 0), file=rows["file"].astype("category"))
     own_columns = [name for name in rows.columns if name not in SOURCE_COLUMNS]
     required = [name for _, name in list_columns(data.columns, kind)]
     checking = find_problem(kind).checking

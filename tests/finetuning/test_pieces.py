@@ -12,7 +12,7 @@ from PIL import Image
 
 from finetuning.config import Columns, Training
 from finetuning.images import measure
-from finetuning.pieces import Pieces, Pool, digest_cells, gather, load_pool, save_pool
+from finetuning.pieces import KIND, Pieces, Pool, digest_cells, gather, load_pool, save_pool
 from finetuning.problem import find_problem
 
 WORDS = ("good", "bad", "film", "plot", "the", "superb story", "a b c", "\U0001f3ac", "é", "")
@@ -138,7 +138,8 @@ def test_pieces_are_gathered_from_several_sources():
 def test_pieces_of_another_kind_are_made_anew(part):
     """A pool whose arrays are not this encoder's is not used."""
     _, encoder = part
-    other = Pool((Pieces({"x": np.zeros(1)}, {"x": np.arange(2)}),), {b"d": (0, 0)})
+    pieces = Pieces({"x": np.zeros(1)}, {"x": np.arange(2)})
+    other = Pool((pieces,), np.array([b"d"], KIND), np.zeros((1, 2), np.int32))
     table = make_table([("good", "film", None)])
     pool = other.complete(table, encoder.digest(table), encoder)
     assert (pool.made, len(pool.sources)) == (1, 1)

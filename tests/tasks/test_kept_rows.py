@@ -2,6 +2,7 @@
 
 import multiprocessing
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,8 +128,8 @@ def test_two_processes_at_once_are_safe(tmp_path, bert_folder):
     work = make_work(tmp_path, TEXTS, bert_folder)
     run(work)
     pool = recall_pool(work)
-    digests = list(pool.places)
-    fresh = type(pool)(pool.sources, pool.places, made=1)
+    digests = pool.digests
+    fresh = replace(pool, made=1)
     # Not forked: what the other tests' libraries do in threads is not this test's business.
     begin = multiprocessing.get_context("spawn").Process
     both = [begin(target=keep_often, args=(work, fresh, digests)) for _ in range(2)]
