@@ -2,7 +2,9 @@
 
 import pytest
 
+from finetuning import snapshots
 from finetuning.config import Data
+from finetuning.digests import digest_value
 from finetuning.errors import InputError
 from finetuning.snapshots import digest_rows, spell_out, take_snapshot
 from finetuning.splits import digest_text
@@ -124,3 +126,17 @@ def test_digests_are_of_each_split_s_texts_and_labels(tmp_path):
     )
     assert noted == before
     assert [name for name in before if before[name] != labelled[name]] == ["test"]
+
+
+def test_rows_read_in_parts_are_those_read_at_once(tmp_path, monkeypatch):
+    """Numbers, splits and digests go on over the parts' ends; the digest is that of one list."""
+    files = {"train.csv": f"text,label\n{ROWS}", "test.csv": "text,label,more\nx,a,\ny,b,z\n"}
+    whole = take(tmp_path, files, test="test.csv")
+    data = Data.model_validate({"path": "data/x", "test": "test.csv"})
+    digests = digest_rows(whole, data)
+    monkeypatch.setattr(snapshots, "ROWS_A_CHUNK", 3)
+    parts = take(tmp_path, files, test="test.csv")
+    assert spell_out(parts).to_dict("list") == spell_out(whole).to_dict("list")
+    assert digest_rows(parts, data) == digests
+    train = spell_out(whole)[whole["split"] == "train"][["key", "text", "label"]]
+    assert digests["train"] == digest_value(train.to_numpy().tolist())

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 from prefect.logging import disable_run_logger
 
-from finetuning import images, pixels
+from finetuning import images, pieces, pixels
 from finetuning.config import Pipeline
 from finetuning.digests import digest_folder
 from finetuning.sources import BaseModel
+from tasks import encoding
 from tasks.data_files import hash_folder
 from tasks.data_state import DataVersion, folder_version
 from tasks.encoding import encode
@@ -111,6 +112,18 @@ def test_a_damaged_pool_is_a_miss(tmp_path, bert_folder, spoil):
     assert "kept" not in run(make_work(tmp_path, TEXTS, bert_folder))[0][1]
     write_table(tmp_path / "data" / "toys" / "train.csv", make_rows(22, seed=1))
     assert run(make_work(tmp_path, TEXTS, bert_folder))[0][1].endswith("1 new rows, 21 kept")
+
+
+def test_texts_encoded_in_parts_are_those_encoded_at_once(tmp_path, bert_folder, monkeypatch):
+    """Seven rows at a time, texts twice and labels missing among them: the same files."""
+    rows = [*make_rows(40, seed=1), *make_rows(5, seed=1), ("alone", "", "web")]
+    write_table(tmp_path / "data" / "toys" / "train.csv", rows)
+    work = make_work(tmp_path, TEXTS, bert_folder)
+    _, whole = run(work)
+    for module in (pieces, encoding):
+        monkeypatch.setattr(module, "ROWS_AT_ONCE", 7)
+    assert rebuild(work)[1] == whole
+    assert len(recall_pool(work).digests) == 40
 
 
 def keep_often(work, pool, digests):
