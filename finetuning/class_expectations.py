@@ -75,7 +75,7 @@ def _add_class_columns(frame: pandas.DataFrame) -> None:
     """What is to be said about a row because of its class."""
     label, split, trained = frame["tunesmith.label"], frame["split"], frame[TRAIN_LABEL]
     counts = trained.value_counts()
-    present = label.groupby(split).agg(set)
+    present = {name: set(label[split == name].unique()) for name in split.unique()}
     elsewhere = split.isin(["validation", "test"]) & label.notna()
     frame["tunesmith.unknown label"] = label.where(elsewhere & ~label.isin(counts.index), None)
     missing = {

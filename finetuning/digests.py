@@ -24,8 +24,12 @@ _FILE_NAME = re.compile(r"[\w-]+\.(html|py)")
 
 def digest_value(value: Any) -> str:
     """SHA-256 of a JSON value; the order of keys does not matter, that of lists does."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(render_value(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def render_value(value: Any) -> str:
+    """The JSON of which `digest_value` takes the digest."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def digest_file(path: Path) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def learn_labels(rows: pandas.DataFrame, columns: Columns) -> tuple[str, ...]:
     """The labels of the training rows, in order; numbers are ordered as numbers."""
-    labels = set(rows.loc[rows["split"] == "train", columns.label].dropna())
+    labels = set(rows.loc[rows["split"] == "train", columns.label].dropna().unique())
     try:
         numbers = {label: float(label) for label in labels}
     except ValueError:

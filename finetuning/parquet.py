@@ -15,6 +15,8 @@ from finetuning.cells import LONGEST_CELL, as_text, check_cells, check_header
 from finetuning.errors import InputError, wrong
 
 ROWS_A_READ = 1000  # that are unpacked at once
+LEAST_TEXT = 2**29  # characters that any file may unpack to where they are held
+MOST_PACKED = 50  # characters a byte of the file; prose is packed to a third of a byte each
 VALUE = 32  # characters that a value inside a nested cell is counted as, beside its text
 
 
@@ -50,6 +52,23 @@ def read_parquet(path: Path, key: str) -> Iterator[list[str | None]]:
             cells = [_convert(column, path.name, key) for column in batch.columns]
             for row in zip(*cells, strict=True):
                 yield list(row)
+
+
+def bound_text(
+    rows: Iterator[list[str | None]], path: Path, key: str
+) -> Iterator[list[str | None]]:
+    """The rows of a parquet file that are to be held, whose texts may stand there once for many.
+
+    Raises:
+        InputError: They are more than any text would be packed to.
+    """
+    held, most = 0, max(LEAST_TEXT, MOST_PACKED * path.stat().st_size)
+    for row in rows:
+        held += sum(len(cell) for cell in row if cell is not None)
+        if held > most:
+            found = f"{path.name}: it unpacks to more than {most:,} characters"
+            raise wrong(key, found, "Leave columns out that repeat long texts, or give fewer rows.")
+        yield row
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -94,10 +94,11 @@ class Reading(Protocol):
 
     def read(
         self, folder: Path, name: str, key: str, columns: Columns
-    ) -> tuple[list[str], list[list[str | None]]]:
+    ) -> tuple[list[str], Iterable[list[str | None]]]:
         """The columns' names and the rows of what `name` is in the data set's folder.
 
-        `key` is the pipeline file's key that named it, for the error.
+        The rows may be gone through more than once. `key` is the pipeline file's key that named
+        it, for the error.
         """
 
     def measure(

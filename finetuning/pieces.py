@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,8 +19,13 @@ if TYPE_CHECKING:
     import pandas
 
 DIGEST = 32  # bytes of a row's digest
+KIND = f"S{DIGEST}"  # of an array of them
+ROWS_AT_ONCE = 50_000  # that are made, or whose places are counted, together
 _DIGESTS = "digests"
 _OFFSETS = "offsets of "
+
+
+Digests = Sequence[bytes] | np.ndarray  # of rows, 32 bytes each
 
 
 @dataclass(frozen=True)
@@ -77,20 +82,22 @@ def gather(sources: Sequence[Pieces], source: np.ndarray, place: np.ndarray) -> 
         place: The row in that source, (rows,).
     """
     values, offsets = {}, {}
-    for name in sources[0].values:
+    for name, first in sources[0].values.items():
         starts, lengths = np.empty(len(place), np.int64), np.empty(len(place), np.int64)
         for index, pieces in enumerate(sources):
             own, known = source == index, pieces.offsets[name]
             starts[own] = known[place[own]]
             lengths[own] = known[place[own] + 1] - starts[own]
         offsets[name] = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        first = sources[0].values[name]
-        joined = np.empty((int(offsets[name][-1]), *first.shape[1:]), first.dtype)
-        for index, pieces in enumerate(sources):
-            own = source == index
-            taken = _spread(starts[own], lengths[own])
-            joined[_spread(offsets[name][:-1][own], lengths[own])] = pieces.values[name][taken]
-        values[name] = joined
+        values[name] = np.empty((int(offsets[name][-1]), *first.shape[1:]), first.dtype)
+        for begin in range(0, len(place), ROWS_AT_ONCE):
+            rows = slice(begin, begin + ROWS_AT_ONCE)
+            for index in np.unique(source[rows]):
+                own = np.flatnonzero(source[rows] == index) + begin
+                target = _spread(offsets[name][:-1][own], lengths[own])
+                values[name][target] = sources[index].values[name][
+                    _spread(starts[own], lengths[own])
+                ]
     return Pieces(values, offsets)
 
 
@@ -105,15 +112,18 @@ def _spread(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 class Pool:
     """Pieces of different rows, found by the rows' digests.
 
-    made: how many of the rows that were asked for had to be made. kept: how many had not.
+    digests: of all rows that it has, in order, (rows,) of 32 bytes. places: index of each one's
+    source, and its row in there, (rows, 2). made: how many of the rows that were asked for had to
+    be made. kept: how many had not.
     """
 
     sources: tuple[Pieces, ...] = ()
-    places: Mapping[bytes, tuple[int, int]] | None = None
+    digests: np.ndarray = field(default_factory=lambda: np.empty(0, KIND))
+    places: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int32))
     made: int = 0
     kept: int = 0
 
-    def complete(self, rows: pandas.DataFrame, digests: Sequence[bytes], maker: Maker) -> Pool:
+    def complete(self, rows: pandas.DataFrame, digests: Digests, maker: Maker) -> Pool:
         """The pool with the pieces of all these rows; only those that it lacks are made.
 
         Args:
@@ -121,33 +131,53 @@ class Pool:
             digests: Theirs, as the maker gives them.
             maker: The encoder.
         """
-        known = dict(self.places or {})
-        missing: dict[bytes, int] = {}
-        for row, digest in enumerate(digests):
-            if digest not in known:
-                missing.setdefault(digest, row)
-        made = sum(digest in missing for digest in digests)
-        if self.sources and not missing:
-            return Pool(self.sources, known, 0, len(digests))
-        fresh = maker.cut(rows.iloc[list(missing.values())], "encoding")
-        if self.sources and self.sources[0].values.keys() != fresh.values.keys():
-            return Pool().complete(rows, digests, maker)
-        index = len(self.sources)
-        known |= {digest: (index, place) for place, digest in enumerate(missing)}
-        return Pool((*self.sources, fresh), known, made, len(digests) - made)
+        asked = np.asarray(digests, KIND)
+        lacking = np.flatnonzero(~self._find(asked)[1])
+        if self.sources and not len(lacking):
+            return replace(self, made=0, kept=len(asked))
+        different, first = np.unique(asked[lacking], return_index=True)
+        order = np.argsort(first)  # the rows' own, so that parts of the table are read in turn
+        chosen = lacking[first[order]]
+        sources, places = list(self.sources), np.empty((len(order), 2), np.int32)
+        for begin in range(0, max(len(chosen), 1), ROWS_AT_ONCE):
+            part = chosen[begin : begin + ROWS_AT_ONCE]
+            fresh = maker.cut(rows.iloc[part], "encoding")
+            if sources and sources[0].values.keys() != fresh.values.keys():
+                return Pool().complete(rows, asked, maker)
+            own = order[begin : begin + ROWS_AT_ONCE]
+            places[own] = np.stack([np.full(len(part), len(sources)), np.arange(len(part))], 1)
+            sources.append(fresh)
+        where = np.searchsorted(self.digests, different)
+        known = np.insert(self.digests, where, different)
+        places = np.insert(self.places, where, places, axis=0)
+        return Pool(tuple(sources), known, places, len(lacking), len(asked) - len(lacking))
 
-    def select(self, digests: Sequence[bytes]) -> Pieces:
-        """The pieces of rows in this order; every one must be there."""
-        places = self.places or {}
-        chosen = np.array([places[digest] for digest in digests], np.int64).reshape(-1, 2)
+    def select(self, digests: Digests) -> Pieces:
+        """The pieces of rows in this order; every one must be there.
+
+        Raises:
+            KeyError: One is not.
+        """
+        found, there = self._find(np.asarray(digests, KIND))
+        if not there.all():
+            raise KeyError("a row that the pool does not have")
+        chosen = self.places[found]
         return gather(self.sources, chosen[:, 0], chosen[:, 1])
 
+    def _find(self, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where each digest stands or would stand among the pool's, and whether it is there."""
+        found = np.searchsorted(self.digests, asked)
+        inside = np.minimum(found, max(len(self.digests) - 1, 0))
+        if not len(self.digests):
+            return inside, np.zeros(len(asked), bool)
+        return inside, self.digests[inside] == asked
 
-def save_pool(pool: Pool, digests: Sequence[bytes], folder: Path) -> None:
+
+def save_pool(pool: Pool, digests: Digests, folder: Path) -> None:
     """Write the pieces of some rows, each once, as arrays without pickle."""
-    different = sorted(set(digests))
+    different = np.unique(np.asarray(digests, KIND))
     pieces = pool.select(different)
-    arrays = {_DIGESTS: np.frombuffer(b"".join(different), np.uint8).reshape(-1, DIGEST)}
+    arrays = {_DIGESTS: different.view(np.uint8).reshape(-1, DIGEST)}
     arrays |= pieces.values
     arrays |= {f"{_OFFSETS}{name}": offsets for name, offsets in pieces.offsets.items()}
     for name, array in arrays.items():
@@ -165,12 +195,11 @@ def load_pool(folder: Path) -> Pool:
         path.stem: np.load(path, mmap_mode="r", allow_pickle=False)
         for path in sorted(folder.glob("*.npy"))
     }
-    raw = arrays.pop(_DIGESTS).tobytes()
+    digests = np.array(arrays.pop(_DIGESTS)).view(KIND).reshape(-1)
     offsets = {
         name.removeprefix(_OFFSETS): np.asarray(arrays.pop(name))
         for name in list(arrays)
         if name.startswith(_OFFSETS)
     }
-    rows = range(0, len(raw), DIGEST)
-    places = {raw[start : start + DIGEST]: (0, place) for place, start in enumerate(rows)}
-    return Pool((Pieces(arrays, offsets),), places)
+    rows = np.arange(len(digests), dtype=np.int32)
+    return Pool((Pieces(arrays, offsets),), digests, np.stack([np.zeros_like(rows), rows], 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -33,9 +34,13 @@ def find_root(start: Path) -> Path:
 
 def list_pipelines(root: Path) -> list[str]:
     """Names of the pipeline files, in order."""
-    return sorted(
-        path.stem for path in (root / FOLDER).glob("*") if path.suffix in ENDINGS and path.is_file()
-    )
+    try:
+        # The serving process looks every two seconds, and each file is found by the listing again.
+        with os.scandir(root / FOLDER) as entries:
+            files = [entry.name.rpartition(".") for entry in entries if entry.is_file()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(stem for stem, _, ending in files if stem and f".{ending}" in ENDINGS)
 
 
 def find_pipeline(root: Path, name: str) -> Path:

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from finetuning.digests import write_atomically
 from finetuning.errors import Fault, InputError
-from finetuning.streams import DELIMITERS, PARQUET, Row, read_columns
+from finetuning.table_streams import DELIMITERS, PARQUET, Row, read_columns
 
 if TYPE_CHECKING:
     import pyarrow

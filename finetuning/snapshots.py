@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from finetuning.cells import check_columns
-from finetuning.digests import digest_value
+from finetuning.digests import digest_value, render_value
 from finetuning.errors import Fault, InputError
 from finetuning.problem import find_problem
 from finetuning.roles import ROLES
@@ -24,6 +27,7 @@ SPLITS = ("train", "validation", "test")
 RESERVED = ("file", "row", "split", "key")
 PREDICTED = ("id", "label", "prediction", "score")  # columns of the prediction table
 _BLOCK = 100_000  # cells that are text at a time
+ROWS_A_CHUNK = 20_000  # rows that are held as Python's objects at once
 SCORED = {"causal-lm": ("loss", "tokens", "words")}  # further ones of a problem
 
 
@@ -33,13 +37,15 @@ class Table(NamedTuple):
     split: str
     name: str
     columns: list[str]
-    values: list[list[str | None]]
+    values: Iterable[list[str | None]]
 
 
 def take_snapshot(
     folder: Path, data: Data, kind: str = "text-classification", memory: Memory | None = None
 ) -> pandas.DataFrame:
     """Read the tables that the pipeline file names and split what is not split yet.
+
+    No table is held whole but in the columns that are made of it, as pyarrow keeps texts.
 
     Args:
         folder: The data set's folder.
@@ -48,32 +54,59 @@ def take_snapshot(
         memory: What is known of the files that rows name; what is found out is added to it.
 
     Returns:
-        The user's columns, all text or None, and before them file, row (1-based number of the data
-        row in that file), split (train, validation, test, left-out) and key (the same for rows that
-        are the same to the problem: of the normalised text, for instance).
+        The user's columns, all text or missing, and before them file, row (1-based number of the
+        data row in that file), split (train, validation, test, left-out) and key (the same for rows
+        that are the same to the problem: of the normalised text, for instance).
 
     Raises:
         InputError: A file or a column is missing, or a file cannot be read; all are listed.
     """
     import pandas
+    import pyarrow
 
-    reading = find_problem(kind).reading
-    tables, measured = [], []
-    for split, name, columns, values in read_tables(folder, data, kind):
-        table = pandas.DataFrame(values, columns=columns, dtype=object)
-        measured.append(reading.measure(folder, table, data.columns, memory))
-        tables.append(_mark(table, split, name))
-    rows = pandas.concat(tables)
-    rows = rows.reset_index(drop=True)
-    rows = rows.astype(object).where(rows.notna(), None)  # a column that only one file has
-    rows["row"] = rows["row"].astype("int64")
-    found = pandas.concat(measured)
-    rows[found.columns] = found.to_numpy()
+    measure = find_problem(kind).reading.measure
+    chunks = []
+    for table in read_tables(folder, data, kind):
+        for first, chunk in cut_rows(table):
+            found = measure(folder, chunk, data.columns, memory)
+            marked = _mark(chunk, table.split, table.name, first)
+            marked[found.columns] = found.to_numpy()
+            chunks.append(_compact(marked))
+    rows = pandas.concat(chunks, ignore_index=True)
+    del chunks
+    pyarrow.default_memory_pool().release_unused()  # what the chunks have left behind
     has_classes = find_problem(kind).has_classes
-    rows["label"] = rows[_user_column(data.columns.label)] if has_classes else ""
-    rows = assign_splits(rows)
-    rows = rows.drop(columns="label").rename(columns=lambda name: name.removeprefix(_PREFIX))
+    labels = rows[_user_column(data.columns.label)] if has_classes else ""
+    rows["split"] = assign_splits(rows[["key", "split"]].assign(label=labels))["split"]
+    rows = rows.rename(columns=lambda name: name.removeprefix(_PREFIX))
     return rows[[*RESERVED, *(name for name in rows.columns if name not in RESERVED)]]
+
+
+def cut_rows(table: Table) -> Iterator[tuple[int, pandas.DataFrame]]:
+    """The rows of a table some at a time, every value text or None, and the number of the first."""
+    import pandas
+
+    rows, first = iter(table.values), 1
+    while chunk := list(islice(rows, ROWS_A_CHUNK)):
+        yield first, pandas.DataFrame(chunk, columns=table.columns, dtype=object)
+        first += len(chunk)
+
+
+def _compact(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """The rows with their texts as pyarrow keeps them, which takes a third of the memory."""
+    made = {}
+    for name in rows.columns.drop("row"):
+        with suppress(UnicodeEncodeError):  # half a surrogate pair is found by validation
+            made[name] = rows[name].astype("str")
+    return rows.assign(**made)
+
+
+def spell_out(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """The rows with their texts as objects of Python, None where one is missing."""
+    texts = [name for name in rows.columns if name != "row"]
+    return rows.assign(
+        **{name: rows[name].astype(object).where(rows[name].notna(), None) for name in texts}
+    )
 
 
 def read_tables(folder: Path, data: Data, kind: str = "text-classification") -> list[Table]:
@@ -141,12 +174,12 @@ def list_columns(columns: Columns, kind: str) -> list[tuple[str, str]]:
     return [(role, name) for role, name in named if name is not None]
 
 
-def _mark(table: pandas.DataFrame, split: str, name: str) -> pandas.DataFrame:
+def _mark(table: pandas.DataFrame, split: str, name: str, first: int) -> pandas.DataFrame:
     # A reserved column that the pipeline file does not use is not missed.
     marked = table.drop(columns=[own for own in RESERVED if own in table.columns])
     marked = marked.rename(columns=_user_column)
     marked.insert(0, "file", name)
-    marked.insert(1, "row", range(1, len(table) + 1))
+    marked.insert(1, "row", range(first, first + len(table)))
     marked.insert(2, "split", split)
     return marked
 
@@ -154,12 +187,21 @@ def _mark(table: pandas.DataFrame, split: str, name: str) -> pandas.DataFrame:
 def digest_rows(
     rows: pandas.DataFrame, data: Data, kind: str = "text-classification"
 ) -> dict[str, str]:
-    """Digest of each split's rows: what the problem reads of them, in order."""
+    """Digest of each split's rows: what the problem reads of them, in order.
+
+    It is that of `digest_value` over the list of all rows, which is not made at once.
+    """
     columns = ["key", *(name for _, name in list_columns(data.columns, kind))]
-    return {
-        split: digest_value(rows.loc[rows["split"] == split, columns].to_numpy().tolist())
-        for split in SPLITS
-    }
+    digests = {}
+    for split in SPLITS:
+        digest, places = hashlib.sha256(b"["), (rows["split"] == split).to_numpy().nonzero()[0]
+        for start in range(0, len(places), ROWS_A_CHUNK):
+            chunk = spell_out(rows[columns].iloc[places[start : start + ROWS_A_CHUNK]])
+            text = render_value(chunk.to_numpy().tolist())[1:-1]
+            digest.update(f"{',' if start else ''}{text}".encode("utf-8", "surrogatepass"))
+        digest.update(b"]")
+        digests[split] = digest.hexdigest()
+    return digests
 
 
 def digest_reading(
@@ -180,16 +222,16 @@ def digest_reading(
         "encode": encoded,
         "evaluate": encoded | {"file", "row", *data.slices},
     }
-    digests = {name: _digest_column(rows[name]) for name in rows.columns}
+    digests = {name: _digest_column(rows, name) for name in rows.columns}
     return {
         stage: digest_value({name: digests[name] for name in names})
         for stage, names in read.items()
     }
 
 
-def _digest_column(column: pandas.Series[Any]) -> str:
+def _digest_column(rows: pandas.DataFrame, name: str) -> str:
     digest = hashlib.sha256()
-    for start in range(0, len(column), _BLOCK):
-        cells = column.iloc[start : start + _BLOCK].tolist()
+    for start in range(0, len(rows), _BLOCK):
+        cells = spell_out(rows[[name]].iloc[start : start + _BLOCK])[name].tolist()
         digest.update(json.dumps(cells).encode())
     return digest.hexdigest()

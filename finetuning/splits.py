@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from finetuning.tables import normalise
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas
 
 TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.1
+KEYS_AT_ONCE = 10_000  # that are held as Python's objects
 
 
 def digest_text(*texts: str | None) -> str:
@@ -36,24 +38,80 @@ def split_off(rows: pandas.DataFrame, share: float, salt: str) -> pandas.Series:
     Returns:
         Boolean, one value a row.
     """
-    groups = _label_groups(rows)
-    groups["order"] = [
-        hashlib.sha256(f"{salt}:{key}".encode()).hexdigest() for key in groups["key"]
+    import pandas
+
+    groups, keys, labels = _number(rows)
+    return pandas.Series(_take(groups, keys, labels, share, salt), rows.index)
+
+
+def _number(rows: pandas.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each row's group as a number, the groups' keys, and each row's label in the labels' order."""
+    import numpy as np
+    import pandas
+
+    # As bytes of one width, because pyarrow takes a gigabyte to number millions of texts.
+    parts = [
+        np.array(
+            [key.encode() for key in rows["key"].iloc[start : start + KEYS_AT_ONCE].fillna("")]
+        )
+        for start in range(0, len(rows), KEYS_AT_ONCE)
     ]
-    taken: set[str] = set()
-    for _, members in groups.groupby("label", sort=True, dropna=False):
+    keys = np.concatenate([np.empty(0, "S1"), *parts])
+    del parts
+    order = np.argsort(keys)
+    keys = keys[order]
+    is_first = np.append(True, keys[1:] != keys[:-1])[: len(keys)]
+    groups = np.empty(len(keys), np.int32)
+    groups[order] = np.cumsum(is_first) - 1
+    labels = pandas.factorize(rows["label"].fillna(""), sort=True)[0]
+    return groups, keys[is_first], labels.astype(np.int32)
+
+
+def _take(
+    groups: np.ndarray, keys: np.ndarray, labels: np.ndarray, share: float, salt: str
+) -> np.ndarray:
+    """The rows of a new split, as `split_off` has them, (rows,) bool."""
+    import numpy as np
+
+    labels = _label_groups(groups, labels, len(keys))
+    present = np.flatnonzero(labels >= 0)
+    order = np.empty(len(keys), "S32")  # bytes sort as their hexadecimals do
+    for place in present:
+        order[place] = hashlib.sha256(b"%b:%b" % (salt.encode(), keys[place])).digest()
+    taken = np.zeros(len(keys), bool)
+    for label in np.unique(labels[present]):
+        members = np.flatnonzero(labels == label)
         count = len(members)
         number = min(max(math.floor(count * share + 0.5), 1), count - 1) if count > 1 else 0
-        taken.update(members.sort_values("order")["key"].head(number))
-    return rows["key"].isin(taken)
+        taken[members[np.argsort(order[members])[:number]]] = True
+    return np.asarray(taken[groups])
 
 
-def _label_groups(rows: pandas.DataFrame) -> pandas.DataFrame:
-    """One label stands for a group whose rows disagree: the most common, ties to the first."""
-    texts = rows[["key", "label"]].fillna("")
-    counts = texts.groupby(["key", "label"]).size().reset_index(name="count")
-    ordered = counts.sort_values(["count", "label"], ascending=[False, True])
-    return ordered.drop_duplicates("key")[["key", "label"]]
+def _label_groups(groups: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """One label stands for a group whose rows disagree: the most common, ties to the first.
+
+    Args:
+        groups: Number of each row's group, (rows,).
+        labels: Number of each row's label, in the labels' order, (rows,).
+        count: Number of groups.
+
+    Returns:
+        Number of each group's label, (count,); -1 where no row is of the group.
+    """
+    import numpy as np
+
+    chosen = np.full(count, -1, np.int32)
+    chosen[groups] = labels
+    disagree = np.zeros(count, bool)
+    disagree[groups[labels != chosen[groups]]] = True
+    some = disagree[groups]
+    pairs, counts = np.unique(
+        np.stack([groups[some], labels[some]], axis=1), axis=0, return_counts=True
+    )
+    # Of what is written to one place more than once, the last stays: the best.
+    best = np.lexsort((-pairs[:, 1], counts))
+    chosen[pairs[best, 0]] = pairs[best, 1]
+    return chosen
 
 
 def assign_splits(rows: pandas.DataFrame) -> pandas.DataFrame:
@@ -68,17 +126,18 @@ def assign_splits(rows: pandas.DataFrame) -> pandas.DataFrame:
         of train whose text stands in validation, becomes 'left-out': the test split is never
         trained on, nor is the split that stops the training.
     """
-    rows = rows.copy()
-    given = set(rows["split"])
+    import numpy as np
+
+    rows, (groups, keys, labels) = rows.copy(), _number(rows)
+    given = set(rows["split"].unique())
     for split, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
         if split not in given:
-            candidates = rows["split"] == "train"
-            taken = split_off(rows[candidates], share, split)
-            rows.loc[taken.index[taken], "split"] = split
-    test = set(rows.loc[rows["split"] == "test", "key"])
-    leaks = rows["split"].isin(["train", "validation"]) & rows["key"].isin(test)
-    rows.loc[leaks, "split"] = "left-out"
-    validation = set(rows.loc[rows["split"] == "validation", "key"])
-    leaks = (rows["split"] == "train") & rows["key"].isin(validation)
-    rows.loc[leaks, "split"] = "left-out"
+            places = np.flatnonzero(rows["split"] == "train")
+            taken = places[_take(groups[places], keys, labels[places], share, split)]
+            rows.loc[rows.index[taken], "split"] = split
+    for split, others in (("test", ("train", "validation")), ("validation", ("train",))):
+        known = np.zeros(len(keys), bool)
+        known[groups[rows["split"] == split]] = True
+        leaks = rows["split"].isin(others) & known[groups]
+        rows.loc[leaks, "split"] = "left-out"
     return rows

@@ -9,27 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from finetuning.cells import as_text, blank, check_header, check_width
-from finetuning.errors import InputError, TunesmithError, wrong
+from finetuning.errors import TunesmithError, wrong
 from finetuning.images import TRACES
-from finetuning.parquet import read_parquet, scan_parquet
-from finetuning.tables import (
-    check_file,
-    explain_encoding,
-    explain_ragged,
-    parse_delimited,
-    parse_records,
-)
+from finetuning.table_streams import Row, scan_table, stream_rows
+from finetuning.tables import check_file
 
-Row = list[str | None]
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-PARQUET = ".parquet"
-LONGEST_LINE = 2**26  # characters
 CHARACTERS = 2**24  # in a chunk, after which it ends whatever its number of rows
 
 
@@ -56,7 +43,7 @@ class Source:
         """The rows, a cell a column."""
         if self.mark is None:
             return ([path] for path in list_images(self.path))
-        return _read_rows(self.path, self.columns, self.key)
+        return stream_rows(self.path, self.columns, self.key)
 
     def cut(self, size: int, characters: int = CHARACTERS) -> Iterator[list[Row]]:
         """The rows in chunks, which depend on nothing but the rows.
@@ -100,7 +87,7 @@ def find_source(path: Path, key: str, image_column: str | None = None) -> Source
         columns, rows = [image_column], sum(1 for _ in list_images(path))
     else:
         check_file(path, key)
-        columns, rows = _scan(path, key)
+        columns, rows = scan_table(path, key)
     if not rows:
         raise wrong(key, path.name, "It has no rows: there is nothing to predict.")
     return Source(path, tuple(columns), rows, _mark(path), key)
@@ -130,100 +117,6 @@ def _mark(path: Path) -> tuple[int, int] | None:
     except OSError:
         return (-1, -1)
     return (status.st_size, status.st_mtime_ns)
-
-
-def read_columns(path: Path, key: str) -> list[str]:
-    """The columns of a table, of a jsonl file those of its first row.
-
-    Raises:
-        InputError: It is missing or cannot be read.
-    """
-    check_file(path, key)
-    if path.suffix.lower() == PARQUET:
-        return scan_parquet(path, key)[0]
-    with _open_text(path, key) as lines:
-        if (delimiter := DELIMITERS.get(path.suffix.lower())) is not None:
-            return next(parse_delimited(lines, delimiter, path, key), [])
-        return list(next(parse_records(lines, path, key), {}))
-
-
-def _scan(path: Path, key: str) -> tuple[list[str], int]:
-    """The columns of a table, and how many rows it has."""
-    if path.suffix.lower() == PARQUET:
-        return scan_parquet(path, key)
-    columns: dict[str, None] = {}
-    with _open_text(path, key) as lines:
-        if (delimiter := DELIMITERS.get(path.suffix.lower())) is None:
-            rows = 0
-            for record in parse_records(lines, path, key):
-                columns.update(dict.fromkeys(record))
-                check_width(len(columns), path.name, key)
-                rows += 1
-            return list(columns), rows
-        cells = parse_delimited(lines, delimiter, path, key)
-        header = next(cells, [])
-        check_header(header, path, key)
-        rows = ragged = first = 0
-        for row in cells:
-            rows += 1
-            if len(row) != len(header):
-                ragged, first = ragged + 1, first or rows
-        if ragged:
-            raise explain_ragged(ragged, first, header, path, key)
-    return header, rows
-
-
-def _read_rows(path: Path, columns: tuple[str, ...], key: str) -> Iterator[Row]:
-    ending = path.suffix.lower()
-    if ending == PARQUET:
-        yield from read_parquet(path, key)
-        return
-    with _open_text(path, key) as lines:
-        if (delimiter := DELIMITERS.get(ending)) is not None:
-            cells = parse_delimited(lines, delimiter, path, key)
-            next(cells, None)
-            yield from map(blank, cells)
-        else:
-            for record in parse_records(lines, path, key):
-                yield [as_text(record.get(name)) for name in columns]
-
-
-@contextmanager
-def _open_text(path: Path, key: str) -> Iterator[Iterator[str]]:
-    """The lines of a file; a jsonl file's end nowhere but at a line feed.
-
-    Raises:
-        InputError: It is not UTF-8.
-    """
-    newline = "" if path.suffix.lower() in DELIMITERS else "\n"
-    try:
-        with path.open(encoding="utf-8-sig", newline=newline) as lines:
-            yield _bound_lines(lines, path, key)
-    except UnicodeDecodeError:
-        raise _find_undecodable(path, key) from None
-
-
-def _bound_lines(lines: IO[str], path: Path, key: str) -> Iterator[str]:
-    """A file's lines, none of them longer than LONGEST_LINE.
-
-    Raises:
-        InputError: One is: it would have to be held whole.
-    """
-    while line := lines.readline(LONGEST_LINE + 1):
-        if len(line) > LONGEST_LINE:
-            found = f"{path.name}: a line of more than {LONGEST_LINE:,} characters"
-            raise wrong(key, found, "Cut it in lines: a row, or a JSON object, each.")
-        yield line
-
-
-def _find_undecodable(path: Path, key: str) -> InputError:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                return explain_encoding(path, number, line[error.start], key)
-    return wrong(key, path.name, "The file was changed while it was read.")
 
 
 def digest_rows(columns: tuple[str, ...], rows: list[Row], beside: Mapping[str, str]) -> str:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from finetuning.cells import LONGEST_CELL, as_text, blank, check_cells, check_header, check_width
 from finetuning.errors import InputError, wrong
-from finetuning.parquet import read_parquet, scan_parquet
+from finetuning.parquet import bound_text, read_parquet, scan_parquet
 
 if TYPE_CHECKING:
     import pandas
 
-LONGEST_TEXT = 2**32  # characters that a parquet file may unpack to, repeated ones counted too
 PIECE = 1_000  # characters that are normalised at once
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -49,8 +48,13 @@ def read_cells(path: Path, key: str) -> tuple[list[str], list[list[str | None]]]
     }
     columns, values = readers[path.suffix.lower()]()
     if not values:
-        raise wrong(key, path.name, "The table has no rows: give at least a few for each label.")
+        raise explain_empty(path, key)
     return columns, values
+
+
+def explain_empty(path: Path, key: str) -> InputError:
+    """That a table has no rows."""
+    return wrong(key, path.name, "The table has no rows: give at least a few for each label.")
 
 
 def check_file(path: Path, key: str) -> None:
@@ -189,11 +193,4 @@ def normalise(text: str) -> str:
 def _read_parquet(path: Path, key: str) -> tuple[list[str], list[list[str | None]]]:
     columns, rows = scan_parquet(path, key)
     check_cells(rows * len(columns), path.name, key)
-    values, held = [], 0
-    for row in read_parquet(path, key):
-        values.append(row)
-        held += sum(len(cell) for cell in row if cell is not None)
-        if held > LONGEST_TEXT:
-            found = f"{path.name}: more than {LONGEST_TEXT:,} characters in all"
-            raise wrong(key, found, "Leave columns out, or give fewer rows.")
-    return columns, values
+    return columns, list(bound_text(read_parquet(path, key), path, key))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetuning.splits import digest_text
-from finetuning.tables import read_cells
+from finetuning.table_streams import TableRows, open_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,9 +21,9 @@ def read(
     name: str,
     key: str,
     columns: Columns,  # noqa: ARG001 - every problem's part is called alike
-) -> tuple[list[str], list[list[str | None]]]:
+) -> tuple[list[str], TableRows]:
     """The table in a file: csv, tsv, jsonl or parquet."""
-    return read_cells(folder / name, key)
+    return open_table(folder / name, key)
 
 
 def measure(

@@ -54,7 +54,6 @@ async def serve_pipelines(root: Path) -> None:
     known: dict[str, float] = {}
     await limit_device()
     await crash_orphans()
-    await deploy_changed(root, runner, known)
     await deploy_others(quick, runner)
     fork_runs()
     threading.Thread(target=hear_mlflow, args=(root,), daemon=True).start()
@@ -62,8 +61,12 @@ async def serve_pipelines(root: Path) -> None:
     async def look() -> None:
         parent = os.getppid()
         while os.getppid() == parent:
+            try:
+                await deploy_changed(root, runner, known)
+            except Exception as error:  # whatever it is, the next look asks again
+                said = (str(error).splitlines() or [""])[0]
+                tell(f"pipelines wait to be served ({type(error).__name__}: {said})")
             await asyncio.sleep(LOOKING)
-            await deploy_changed(root, runner, known)
         os.kill(os.getpid(), signal.SIGTERM)  # nobody watches over this process any more
 
     looking = asyncio.create_task(look())
@@ -75,30 +78,47 @@ async def serve_pipelines(root: Path) -> None:
 
 async def deploy_changed(root: Path, runner: Runner, known: dict[str, float]) -> None:
     """Register the deployments of pipeline files that are new or edited since they were `known`."""
+    waiting = find_changed(root, known)
+    if not waiting:
+        return
+    from prefect.context import AsyncClientContext
+
     from flows.finetune import finetune
 
+    try:
+        # One client for all of them: to make one takes longer than what it is asked.
+        async with AsyncClientContext.get_or_create():
+            for name, pipeline in list(waiting.items()):
+                await deploy(
+                    runner,
+                    finetune,
+                    name,
+                    {"pipeline": name},
+                    [TAG, pipeline.problem],
+                    f"{pipeline.problem}: {pipeline.model.base} on {pipeline.data.path}",
+                    read_schedule(pipeline),
+                    form_of=pipeline,
+                )
+                del waiting[name]
+                tell(f"served: finetune/{name}")
+    finally:
+        for name in waiting:  # the server did not take it: the next look tries again
+            del known[name]
+
+
+def find_changed(root: Path, known: dict[str, float]) -> dict[str, Pipeline]:
+    """The pipelines whose files are new or edited; that they were seen is noted in `known`."""
+    changed = {}
     for name in list_pipelines(root):
         try:
             path = find_pipeline(root, name)
             if known.get(name) == (modified := path.stat().st_mtime):
                 continue
             known[name] = modified
-            pipeline = load_pipeline(path)
+            changed[name] = load_pipeline(path)
         except (InputError, OSError) as error:
             tell(f"{name} is not served: {error}")
-            continue
-        described = f"{pipeline.problem}: {pipeline.model.base} on {pipeline.data.path}"
-        await deploy(
-            runner,
-            finetune,
-            name,
-            {"pipeline": name},
-            [TAG, pipeline.problem],
-            described,
-            read_schedule(pipeline),
-            form_of=pipeline,
-        )
-        tell(f"served: finetune/{name}")
+    return changed
 
 
 async def deploy_others(quick: Runner, runner: Runner) -> None:

@@ -17,7 +17,7 @@ from finetuning.measures import find_measure
 from finetuning.pairing import compare as compare_paired
 from finetuning.pipelines import find_pipeline, flatten, load_pipeline
 from finetuning.roles import METRICS
-from finetuning.snapshots import take_snapshot
+from finetuning.snapshots import spell_out, take_snapshot
 from flows.environment import prepare_environment
 from flows.inspection import read_lineage
 from tasks.recorded_rows import find_rows, shape_rows
@@ -146,7 +146,7 @@ def read_present(root: Path, record: Mapping[str, Any]) -> Side:
     """
     pipeline = load_pipeline(find_pipeline(root, record["pipeline"]))
     data = pipeline.data
-    rows = take_snapshot(locate(root, data.path), data, pipeline.problem)
+    rows = spell_out(take_snapshot(locate(root, data.path), data, pipeline.problem))
     version = folder_version(hash_folder(root, data.path))
     present = {"config": pipeline.model_dump(mode="json"), "data_version": version}
     return Side("the present", present, shape_rows(rows, data, pipeline.problem), "")

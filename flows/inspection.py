@@ -29,6 +29,7 @@ from tasks.registry import (
     fetch_json,
     find_tracking_uri,
     find_version,
+    list_versions,
     reach,
 )
 from tasks.versioning import locate, resolve
@@ -209,7 +210,7 @@ def _ask_registry(client: MlflowClient, name: str) -> list[Version]:
             str(one.run_id or ""),
             one.tags.get(f"{TAG}.digest"),
         )
-        for one in client.search_model_versions(f"name='{name}'")
+        for one in list_versions(client, name)
     }
     if versions:
         for alias, number in sorted(client.get_registered_model(name).aliases.items()):

@@ -88,7 +88,12 @@ async def drop_late(deployment: UUID) -> None:
         expected_start_time=FlowRunFilterExpectedStartTime(before_=now("UTC")),  # type: ignore[arg-type]
     )
     async with get_client() as client:
-        for run in await client.read_flow_runs(
-            flow_run_filter=late, sort=FlowRunSort.START_TIME_ASC, limit=LARGEST_PAGE
-        ):
-            await client.delete_flow_run(run.id)
+        page = partial(
+            client.read_flow_runs,
+            flow_run_filter=late,
+            sort=FlowRunSort.START_TIME_ASC,
+            limit=LARGEST_PAGE,
+        )
+        while runs := await page():
+            for run in runs:
+                await client.delete_flow_run(run.id)

@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from finetuning.errors import TunesmithError
 from finetuning.succession import ROLLED_BACK, Change, Period, tell_periods
 from tasks.planning import STATE
-from tasks.registry import CHALLENGER, CHAMPION, PREVIOUS, TAG
+from tasks.registry import CHALLENGER, CHAMPION, PREVIOUS, TAG, list_versions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -195,7 +195,7 @@ def follow(client: MlflowClient, name: str, change: Change) -> None:
     if waiting is not None and waiting in (change.version, back):
         client.delete_registered_model_alias(name, CHALLENGER)
     client.delete_model_version_tag(name, change.version, WITHDRAWN)
-    present = {str(found.version) for found in client.search_model_versions(f"name='{name}'")}
+    present = {str(found.version) for found in list_versions(client, name)}
     if back in present:
         client.set_model_version_tag(name, back, WITHDRAWN, f"{change.at} by {change.by}")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prefect.logging import get_run_logger
 
 from finetuning.errors import ValidationError
-from tasks.snapshot import read_rows
+from tasks.snapshot import read_compact_rows
 from tasks.stages import Outcome, fetch, perform, stage
 from tasks.validation import validate_rows
 from tasks.validation_report import ValidationReport, raise_if_invalid, write_report
@@ -31,7 +31,7 @@ def validate(work: Work) -> Outcome:
 
 
 def _make(work: Work, folder: Path) -> dict[str, Any]:
-    rows = read_rows(fetch(work, "snapshot").folder)
+    rows = read_compact_rows(fetch(work, "snapshot").folder)
     report = validate_rows(rows, work.pipeline.data, work.pipeline.problem)
     write_report(report, folder)
     return {

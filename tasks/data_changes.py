@@ -72,16 +72,19 @@ def _run_git(root: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-def find_committed_version(root: Path, folder: str) -> str:
+def find_committed_version(root: Path, folder: str, pointer: str | None = None) -> str:
     """The version of a data set's folder in the data.dvc that is committed.
 
-    Without a git repository, in the data.dvc that lies there.
+    Args:
+        root: The repository.
+        folder: The data set's folder, such as ``data/reviews``.
+        pointer: What `read_committed_pointer` gave, for whoever asks about many folders.
 
     Raises:
         InputError: There is no data.dvc, it is not committed, or it holds no such folder.
     """
     locate(root, folder)
-    pointer = _read_committed_pointer(root)
+    pointer = pointer or read_committed_pointer(root)
     listing = list_version(root, pointer, folder)
     if listing is None:
         fetch(root, folder)
@@ -92,7 +95,12 @@ def find_committed_version(root: Path, folder: str) -> str:
     return folder_version(listing)
 
 
-def _read_committed_pointer(root: Path) -> str:
+def read_committed_pointer(root: Path) -> str:
+    """The MD5 of data/ in the data.dvc that is committed; without git, in the one that lies there.
+
+    Raises:
+        InputError: There is no data.dvc, or it is not committed.
+    """
     pointer = read_pointer(root)
     if pointer is None:
         raise refuse(POINTER, "no such file", f"To record the data, run: {ADD}")

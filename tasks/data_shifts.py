@@ -16,7 +16,7 @@ from finetuning.digests import digest_code, digest_value
 from finetuning.errors import InputError
 from tasks.announcing import make_key
 from tasks.recorded_rows import find_rows, shape_rows
-from tasks.registry import TAG, connect, fetch_json
+from tasks.registry import TAG, connect, fetch_json, list_versions
 from tasks.snapshot import read_rows
 from tasks.stages import fetch
 
@@ -88,7 +88,7 @@ def _find_newest(work: Work) -> Any | None:
     client, own = connect(work.root), work.plans["register"].key
     versions = [
         version
-        for version in client.search_model_versions(f"name='{work.pipeline.name}'")
+        for version in list_versions(client, work.pipeline.name)
         if version.tags.get(f"{TAG}.digest") != own
     ]
     return max(versions, key=lambda version: int(version.version), default=None)

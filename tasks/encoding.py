@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from finetuning.labels import learn_labels
+from finetuning.pieces import KIND, ROWS_AT_ONCE, Maker, Pieces
 from finetuning.problem import find_problem
-from finetuning.snapshots import SPLITS
+from finetuning.snapshots import SPLITS, spell_out
 from tasks.kept_rows import keep_pool, recall_pool
 from tasks.pinned_data import pin
-from tasks.snapshot import read_rows
+from tasks.snapshot import read_compact_rows
 from tasks.stages import Outcome, fetch, perform, stage
 
 if TYPE_CHECKING:
+    import pandas
+
+    from finetuning.parts import Encoder
     from tasks.planning import Work
 
 
@@ -29,7 +33,7 @@ def encode(work: Work) -> Outcome:
 
 
 def _make(work: Work, folder: Path, told: list[str]) -> dict[str, Any]:
-    rows = read_rows(fetch(work, "snapshot").folder)
+    rows = read_compact_rows(fetch(work, "snapshot").folder, without=("file", "row", "key"))
     columns = work.pipeline.data.columns
     problem = find_problem(work.pipeline.problem)
     labels: tuple[str, ...] = ()
@@ -42,22 +46,48 @@ def _make(work: Work, folder: Path, told: list[str]) -> dict[str, Any]:
     usable = encoding.find_usable(rows, columns) & rows["split"].isin(SPLITS)
     if problem.has_classes:
         usable &= rows[columns.label].isin(numbers)
-    rows = rows[usable]
-    digests = encoder.digest(rows)
-    pool = recall_pool(work).complete(rows, digests, encoder)
+    rows = rows if usable.all() else rows[usable]
+    maker = SpelledOut(encoder)
+    digests = digest_parts(rows, maker)
+    pool = recall_pool(work).complete(rows, digests, maker)
+    found = rows[columns.label].map(numbers) if problem.has_classes else -1
+    classes = np.broadcast_to(np.asarray(found, np.int64), len(rows))
+    members = {split: np.flatnonzero(rows["split"] == split) for split in SPLITS}
+    index = rows.index.to_numpy(np.int64)
+    del rows  # a third of the memory, and no longer needed
     counts, longest = {}, 0
-    for split in SPLITS:
-        places = np.flatnonzero(rows["split"] == split)
-        chosen = rows.iloc[places]
-        found = chosen[columns.label].map(numbers) if problem.has_classes else -1
-        classes = np.broadcast_to(np.asarray(found, np.int64), len(chosen))
-        pieces = pool.select([digests[place] for place in places])
-        encoded = encoder.join(pieces, classes, learning=split == "train")
-        encoding.save_rows(encoded, folder / f"{split}.safetensors")
-        np.save(folder / f"{split}.npy", chosen.index.to_numpy(np.int64), allow_pickle=False)
-        counts[split] = len(chosen)
+    for name, places in members.items():
+        pieces = pool.select(digests[places])
+        encoded = encoder.join(pieces, classes[places], learning=name == "train")
+        encoding.save_rows(encoded, folder / f"{name}.safetensors")
+        np.save(folder / f"{name}.npy", index[places], allow_pickle=False)
+        counts[name] = len(places)
         longest = max(longest, int(encoded.lengths.max(initial=0)))
     keep_pool(work, pool, digests)
     if pool.kept:
         told.append(f"encoded {pool.made:,} new rows, {pool.kept:,} kept")
     return {"labels": list(labels), "rows": counts, "longest": longest}
+
+
+@dataclass(frozen=True)
+class SpelledOut:
+    """An encoder that is given rows with their texts as objects of Python."""
+
+    encoder: Encoder
+
+    def digest(self, rows: pandas.DataFrame) -> list[bytes]:
+        """See `pieces.Maker`."""
+        return self.encoder.digest(spell_out(rows))
+
+    def cut(self, rows: pandas.DataFrame, title: str) -> Pieces:
+        """See `pieces.Maker`."""
+        return self.encoder.cut(spell_out(rows), title)
+
+
+def digest_parts(rows: pandas.DataFrame, encoder: Maker) -> np.ndarray:
+    """Digests of all rows, made of some at a time: (rows,) of 32 bytes."""
+    digests = np.empty(len(rows), KIND)
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = rows.iloc[start : start + ROWS_AT_ONCE]
+        digests[start : start + ROWS_AT_ONCE] = encoder.digest(part)
+    return digests

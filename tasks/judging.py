@@ -28,6 +28,7 @@ from tasks.registry import (
     find_registered,
     find_tracking_uri,
     raise_if_silent,
+    read_pages,
 )  # fmt: skip
 from tasks.stages import fetch
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from tasks.planning import Work
 
 JUDGED = f"{TAG}.judged_rows"  # digest of the test rows that a run's model was compared on
-MOST_COUNTED = 10_000
 SERVED_ROWS = 500
 TEST, BEHAVIOUR = "test", "behaviour"
 
@@ -201,12 +201,12 @@ def count_judged(client: MlflowClient, run_id: str, rows_digest: str) -> int:
 
     client.set_tag(run_id, JUDGED, rows_digest)
     experiment = client.get_run(run_id).info.experiment_id
-    found = client.search_runs(
-        [experiment],
-        f"tags.`{JUDGED}` = '{rows_digest}'",
+    found = read_pages(
+        client.search_runs,
+        experiment_ids=[experiment],
+        filter_string=f"tags.`{JUDGED}` = '{rows_digest}'",
         # A run that was deleted has looked all the same.
         run_view_type=ViewType.ALL,
-        max_results=MOST_COUNTED,
     )
     return sum(run.info.run_id != run_id for run in found)
 

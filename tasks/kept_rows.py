@@ -8,7 +8,7 @@ wrong row.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from finetuning.digests import digest_value
 from finetuning.known_contents import Memory
 from finetuning.locks import hold
-from finetuning.pieces import Pool, load_pool, save_pool
+from finetuning.pieces import Digests, Pool, load_pool, save_pool
 
 if TYPE_CHECKING:
     from finetuning.store import Entry
@@ -36,7 +36,7 @@ def recall_pool(work: Work) -> Pool:
             return Pool()
 
 
-def keep_pool(work: Work, pool: Pool, digests: Sequence[bytes]) -> None:
+def keep_pool(work: Work, pool: Pool, digests: Digests) -> None:
     """Keep these rows for the next run, unless they are kept already."""
     if pool.made:
 

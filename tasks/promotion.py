@@ -19,6 +19,7 @@ from tasks.registry import (
     PREVIOUS,
     find_champion,
     find_version,
+    list_versions,
     split_reference,
 )
 from tasks.verdicts import list_refusals, name_champion, read_verdict, refuse, shorten
@@ -226,10 +227,9 @@ def check_reason(option: str, reason: str | None) -> str | None:
 
 def list_usable(client: MlflowClient, state: Succession) -> set[str]:
     """The versions that may be `previous`: the champion, and all that were not rolled back."""
-    versions = client.search_model_versions(f"name='{state.name}'")
     return {
         number
-        for found in versions
+        for found in list_versions(client, state.name)
         if (number := str(found.version)) == state.champion or WITHDRAWN not in found.tags
     }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetuning.problem import find_problem
-from finetuning.snapshots import digest_rows, list_columns, take_snapshot
+from finetuning.snapshots import digest_rows, list_columns, spell_out, take_snapshot
 from finetuning.splits import digest_text
 from finetuning.traits import find_traits, join_words
 from tasks.data_state import POINTER, parse_pointer
@@ -48,7 +48,7 @@ def find_rows(
     named = fetch and content is not None and parse_pointer(content) == pointer
     with tempfile.TemporaryDirectory() as place:
         restore(root, pointer, data.path, Path(place), sha if named else None)
-        rows = take_snapshot(Path(place), data, kind)
+        rows = spell_out(take_snapshot(Path(place), data, kind))
     same = digest_rows(rows, data, kind) == record.get("row_digests")
     return rows, "" if same else "its rows were split anew, as the present code does it"
 

@@ -8,7 +8,7 @@ import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
@@ -31,6 +31,9 @@ OFFERED = f"{TAG}.offered"  # on a registered model: the version that the last r
 INSIDE = "artifacts/model"  # of a version's folder: what from_pretrained opens
 SQLITE = "sqlite:///"
 HTTP_RETRIES = "2"  # of MLflow's own: a server that is down is said so after seconds
+PAGE = 1000  # entries that the registry is asked for at once: it gives no more registered models
+SHOWN = 20  # versions that a message names
+Values = tuple[str | int, ...]  # what stands in a query's places
 # MLflow marks a deleted version and keeps its row.
 PRESENT = "current_stage <> 'Deleted_Internal'"
 VERSIONS = f"select name, version, creation_time, run_id from model_versions where {PRESENT}"
@@ -167,22 +170,32 @@ def read_offer(root: Path, name: str) -> str | None:
     return str(rows[0][0]).partition(" ")[0] if rows else None
 
 
-def ask_database(
-    root: Path, query: str, values: tuple[str | int, ...]
-) -> list[tuple[Any, ...]] | None:
-    """Rows of a local database; None where the registry is not one, or it does not answer.
+def ask_database(root: Path, query: str, values: Values) -> list[tuple[Any, ...]] | None:
+    """The rows of one query; see `ask_questions`."""
+    found = ask_questions(root, [(query, values)])
+    return None if found is None else found[0]
+
+
+def ask_questions(
+    root: Path, questions: Sequence[tuple[str, Values]]
+) -> list[list[tuple[Any, ...]]] | None:
+    """The rows of several queries, each with its values, to one state of a local database.
 
     It is asked directly: importing MLflow would cost more than all the rest of an unchanged run.
+
+    Returns:
+        None where the registry is no local database, or it does not answer.
     """
     uri = find_tracking_uri(root)
     if not uri.startswith(SQLITE):
         return None
     path = Path(uri.removeprefix(SQLITE))
     if not path.is_file():
-        return []
+        return [[] for _ in questions]
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
-            return database.execute(query, values).fetchall()
+            database.execute("begin")
+            return [database.execute(query, values).fetchall() for query, values in questions]
     except (sqlite3.DatabaseError, OverflowError):
         return None  # another version of MLflow keeps its tables otherwise: ask MLflow itself
 
@@ -213,6 +226,28 @@ def split_reference(reference: str) -> tuple[str, str | None, str | None]:
     return name, alias, version
 
 
+def read_pages(search: Callable[..., Any], **asked: Any) -> Iterator[Any]:
+    """All that a search of MLflow's client finds, however many pages that are."""
+    token = None
+    while True:
+        page = search(max_results=PAGE, page_token=token, **asked)
+        yield from page
+        if not (token := page.token):
+            return
+
+
+def list_versions(client: MlflowClient, name: str) -> list[Any]:
+    """Every version of a registered model."""
+    return list(read_pages(client.search_model_versions, filter_string=f"name='{name}'"))
+
+
+def find_newest(client: MlflowClient, name: str, condition: str = "") -> Any | None:
+    """The newest version of a registered model that fulfils a condition (MLflow's), or None."""
+    wanted = f"name='{name}'{condition and f' and {condition}'}"
+    found = client.search_model_versions(wanted, max_results=1, order_by=["version_number DESC"])
+    return found[0] if found else None
+
+
 def find_version(client: MlflowClient, reference: str) -> Any:
     """The model version that NAME@ALIAS, NAME/VERSION or NAME (its newest) means.
 
@@ -223,26 +258,33 @@ def find_version(client: MlflowClient, reference: str) -> Any:
 
     name, alias, version = split_reference(reference)
     try:
-        versions = list(client.search_model_versions(f"name='{name}'"))
-    except MlflowException:
-        versions = []
-    if not versions:
-        known = sorted(model.name for model in client.search_registered_models())
-        there = f"Registered are {', '.join(known)}." if known else "Nothing is registered yet."
-        raise wrong("MODEL", reference, f"There is no model {name}. {there}")
-    try:
         if alias:
             return client.get_model_version_by_alias(name, alias)
         if version:
             return client.get_model_version(name, version)
+        if newest := find_newest(client, name):
+            return newest
     except MlflowException:
-        aliases = sorted(client.get_registered_model(name).aliases)
-        remedy = (
-            f"It has the versions {', '.join(sorted((str(v.version) for v in versions), key=int))}"
-            f" and the aliases {', '.join(aliases) or '(none)'}."
-        )
-        raise wrong("MODEL", reference, remedy) from None
-    return max(versions, key=lambda found: int(found.version))
+        pass  # there is no such alias, version or model, or no answer: the next question tells
+    raise wrong("MODEL", reference, _tell_versions(client, name))
+
+
+def _tell_versions(client: MlflowClient, name: str) -> str:
+    """What there is where a version was not found."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        numbers = sorted(int(one.version) for one in list_versions(client, name))
+    except MlflowException:
+        numbers = []
+    if not numbers:
+        known = sorted(model.name for model in read_pages(client.search_registered_models))
+        there = f"Registered are {', '.join(known)}." if known else "Nothing is registered yet."
+        return f"There is no model {name}. {there}"
+    more = "..., " if len(numbers) > SHOWN else ""
+    aliases = ", ".join(sorted(client.get_registered_model(name).aliases)) or "(none)"
+    shown = ", ".join(map(str, numbers[-SHOWN:]))
+    return f"It has the versions {more}{shown} and the aliases {aliases}."
 
 
 def find_champion(client: MlflowClient, name: str) -> Any | None:
@@ -263,6 +305,4 @@ def find_champion(client: MlflowClient, name: str) -> Any | None:
 
 def find_registered(client: MlflowClient, name: str, digest: str) -> Any | None:
     """The newest version that was registered under a digest already, or None."""
-    versions = client.search_model_versions(f"name='{name}'")
-    known = [one for one in versions if one.tags.get(f"{TAG}.digest") == digest]
-    return max(known, key=lambda one: int(one.version), default=None)
+    return find_newest(client, name, f"tags.`{TAG}.digest` = '{digest}'")

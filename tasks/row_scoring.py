@@ -10,7 +10,7 @@ from finetuning.images import UnreadableImageError, find_image, open_image
 from tasks.scorers import IMAGES
 
 if TYPE_CHECKING:
-    from finetuning.streams import Row
+    from finetuning.table_streams import Row
     from tasks.asking import Worker
     from tasks.scoring_jobs import Job
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from finetuning.digests import digest_value
@@ -34,17 +34,30 @@ def mark_change(*facts: str) -> str:
     return MARK + digest_value(list(facts))[:32]
 
 
-def list_attempts(client: SyncPrefectClient, tag: str) -> list[Attempt]:
-    """The runs that have a tag, in the order in which they were made."""
+def list_attempts(client: SyncPrefectClient, tags: Collection[str]) -> dict[str, list[Attempt]]:
+    """The runs that have each of some tags, in the order in which they were made.
+
+    It is one question for all of them, however many pages of the server the answer fills.
+    """
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
     from prefect.client.schemas.sorting import FlowRunSort
 
-    runs = client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[tag])),
-        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
-        limit=LARGEST_PAGE,
-    )
-    return [_tell(run) for run in reversed(runs)]
+    attempts: dict[str, list[Attempt]] = {tag: [] for tag in tags}
+    asked = 0
+    while tags:
+        runs = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(any_=sorted(tags))),
+            sort=FlowRunSort.EXPECTED_START_TIME_ASC,  # what is new comes last, on no page before
+            limit=LARGEST_PAGE,
+            offset=asked,
+        )
+        for run in runs:
+            for tag in attempts.keys() & set(run.tags):
+                attempts[tag].append(_tell(run))
+        asked += len(runs)
+        if len(runs) < LARGEST_PAGE:
+            break
+    return attempts
 
 
 def _tell(run: FlowRun) -> Attempt:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from finetuning.prediction_parts import (
     FAULT,
 )
-from finetuning.streams import Row, digest_rows
+from finetuning.streams import digest_rows
+from finetuning.table_streams import Row
 from tasks.asking import open_worker
 from tasks.row_scoring import score_rows
 from tasks.scoring_jobs import Job

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import InputError
-from finetuning.snapshots import digest_reading, digest_rows, take_snapshot
+from finetuning.snapshots import digest_reading, digest_rows, spell_out, take_snapshot
 from tasks.kept_rows import keep_memory, recall_memory
 from tasks.pinned_data import is_unchanged, pin
 from tasks.planning import READ
@@ -61,9 +62,13 @@ def _read(work: Work, memory: Memory) -> pandas.DataFrame:
 
 def read_rows(folder: Path) -> pandas.DataFrame:
     """The rows that a snapshot holds, every value text or None."""
-    import pandas
+    return spell_out(read_compact_rows(folder))
 
-    rows = pandas.read_parquet(folder / ROWS)
-    texts = [name for name in rows.columns if name != "row"]
-    rows[texts] = rows[texts].astype(object).where(rows[texts].notna(), None)
-    return rows
+
+def read_compact_rows(folder: Path, without: Sequence[str] = ()) -> pandas.DataFrame:
+    """The same rows, but for some columns, with their texts as pyarrow keeps them."""
+    import pandas
+    import pyarrow.parquet
+
+    names = pyarrow.parquet.read_schema(folder / ROWS).names
+    return pandas.read_parquet(folder / ROWS, columns=[n for n in names if n not in without])

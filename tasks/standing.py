@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from tasks.registry import CHAMPION, OFFERED, PRESENT, TAG, ask_database, connect
+from tasks.registry import CHAMPION, OFFERED, PRESENT, TAG, ask_questions, connect, list_versions
 
 RELEASED = f"{TAG}.released"  # on a registered model: the champion released last, and when
 DATA_VERSION = f"{TAG}.data_version"
 OUTCOME = f"{TAG}.release"  # on a version: what became of its last release
+_QUESTIONS = (
+    "select key, value from registered_model_tags where name = ?",
+    "select alias, version from registered_model_aliases where name = ?",
+    "select v.version, t.key, t.value from model_versions v left join model_version_tags t"
+    " on t.name = v.name and t.version = v.version"
+    f" and t.key in ('{DATA_VERSION}', '{OUTCOME}') where v.name = ? and v.{PRESENT}",
+)
 
 
 @dataclass(frozen=True)
@@ -42,27 +48,14 @@ class Standing:
 
 def read_standing(root: Path, name: str) -> Standing:
     """Ask the registry; a local database directly, because importing MLflow takes seconds."""
-    tags = ask_database(
-        root, "select key, value from registered_model_tags where name = ?", (name,)
-    )
-    if tags is None:
+    found = ask_questions(root, [(query, (name,)) for query in _QUESTIONS])
+    if found is None:
         return _ask_registry(root, name)
-    aliases = _need(
-        root, "select alias, version from registered_model_aliases where name = ?", name
-    )
-    query = (
-        "select v.version, t.key, t.value from model_versions v left join model_version_tags t"
-        " on t.name = v.name and t.version = v.version"
-        f" and t.key in ('{DATA_VERSION}', '{OUTCOME}') where v.name = ? and v.{PRESENT}"
-    )
+    tags, aliases, tagged = found
     versions: dict[str, dict[str, str]] = {}
-    for version, key, value in _need(root, query, name):
+    for version, key, value in tagged:
         versions.setdefault(str(version), {})[key] = value
     return _tell(dict(tags), {alias: str(version) for alias, version in aliases}, versions)
-
-
-def _need(root: Path, query: str, name: str) -> list[tuple[Any, ...]]:
-    return ask_database(root, query, (name,)) or []
 
 
 def _ask_registry(root: Path, name: str) -> Standing:
@@ -75,9 +68,7 @@ def _ask_registry(root: Path, name: str) -> Standing:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return Standing()
         raise
-    versions = {
-        str(one.version): one.tags for one in client.search_model_versions(f"name='{name}'")
-    }
+    versions = {str(one.version): one.tags for one in list_versions(client, name)}
     aliases = {alias: str(version) for alias, version in model.aliases.items()}
     return _tell(model.tags, aliases, versions)
 

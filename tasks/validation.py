@@ -1,17 +1,10 @@
-"""Labelled rows held against what is expected of them, with Great Expectations.
-
-Great Expectations takes seconds to import, so it is imported where it is used.
-"""
+"""Labelled rows held against what is expected of them."""
 
 from __future__ import annotations
 
 import difflib
-import logging
-import os
-import threading
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import Fault, InputError, TunesmithError
@@ -25,7 +18,8 @@ from finetuning.expectations import (
 )
 from finetuning.problem import find_problem
 from finetuning.snapshots import list_columns
-from tasks.validation_report import EXAMPLES, ValidationReport, make_outcome
+from tasks.suites import Result, list_named, open_great_expectations, run_suites
+from tasks.validation_report import ValidationReport, make_outcome
 
 if TYPE_CHECKING:
     import pandas
@@ -33,16 +27,10 @@ if TYPE_CHECKING:
     from finetuning.config import Data, Expectation
     from finetuning.problem import Checking
 
-RESULT_FORMAT = {
-    "result_format": "COMPLETE",
-    "partial_unexpected_count": EXAMPLES,
-    "return_unexpected_index_query": False,
-}
 OURS = (
     *("batch_id", "catch_exceptions", "description", "id", "meta", "notes"),
     *("rendered_content", "result_format", "severity", "windows"),
 )  # arguments that every class has and that are set here
-COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list")
 # Every value comes as text; for these classes a column of numbers is read as such.
 NUMERIC = frozenset(
     f"ExpectColumn{name}"
@@ -53,7 +41,6 @@ NUMERIC = frozenset(
         *("ValuesToBeIncreasing", "ValuesToBeDecreasing", "PairValuesAToBeGreaterThanB"),
     )
 ) | {"ExpectMulticolumnSumToEqual"}
-_ONE_AT_A_TIME = threading.Lock()  # Great Expectations knows one context in a process
 
 
 def validate_rows(
@@ -70,7 +57,11 @@ def validate_rows(
         InputError: An expectation of the user's own does not fit Great Expectations or the rows.
         TunesmithError: A built-in expectation could not be computed.
     """
+    import pandas
+
     rows = readable(rows).reset_index(drop=True)
+    numbers = pandas.Series(pandas.factorize(rows["key"])[0])  # in place of texts: one as another
+    rows = rows.assign(key=numbers.where(numbers >= 0), file=rows["file"].astype("category"))
     own_columns = [name for name in rows.columns if name not in SOURCE_COLUMNS]
     required = [name for _, name in list_columns(data.columns, kind)]
     checking = find_problem(kind).checking
@@ -83,7 +74,7 @@ def validate_rows(
         built_in = len(specs)
         specs = (*specs, *_own_expectations(data))
     frames = _frames(rows, data, checking, specs, own_columns)
-    results, version = _run(specs, frames)
+    results, version = run_suites(specs, frames)
     _raise_if_broken(specs, results, built_in)
     outcomes = tuple(
         make_outcome(spec, result, rows, frames[spec.scope])
@@ -98,7 +89,7 @@ def check_expectations(data: Data, columns: Sequence[str]) -> list[Fault]:
     """What is wrong with the user's own expectations: class names, arguments, columns."""
     if not data.expectations:
         return []
-    with _great_expectations() as gx:
+    with open_great_expectations() as gx:
         classes = {
             name: item
             for name, item in vars(gx.expectations).items()
@@ -119,7 +110,7 @@ def _check(
         near = _near(expectation.expect, classes) or "See the Great Expectations gallery."
         yield Fault(f"{key}.expect", repr(expectation.expect), f"There is no such class. {near}")
         return
-    for argument, column in _columns_of(arguments):
+    for argument, column in list_named(arguments):
         if column not in columns:
             near = _near(column, columns) or f"The columns are {', '.join(columns)}."
             yield Fault(f"{key}.{argument}", repr(column), f"There is no such column. {near}")
@@ -153,17 +144,10 @@ def _near(name: str, names: Iterable[str]) -> str:
     return f"Did you mean {' or '.join(near)}?" if near else ""
 
 
-def _columns_of(arguments: dict[str, Any]) -> list[tuple[str, str]]:
-    """Each column that the arguments name, beside the argument that names it."""
-    named = [(name, arguments[name]) for name in COLUMN_ARGUMENTS if name in arguments]
-    listed = [(name, value if isinstance(value, list) else [value]) for name, value in named]
-    return [(name, item) for name, items in listed for item in items if isinstance(item, str)]
-
-
 def _own_expectations(data: Data) -> list[ExpectationSpec]:
     specs = []
     for position, own in enumerate(data.expectations):
-        columns = tuple(column for _, column in _columns_of(own.arguments))
+        columns = tuple(column for _, column in list_named(own.arguments))
         about = f" on {', '.join(columns)}" if columns else ""
         specs.append(
             ExpectationSpec(
@@ -187,14 +171,15 @@ def _frames(
     specs: Sequence[ExpectationSpec],
     own: list[str],
 ) -> dict[str, pandas.DataFrame]:
-    """The table of each scope that an expectation is held against."""
+    """The table of each scope that an expectation is held against, without idle columns."""
     import pandas
 
-    kept = rows[rows["split"] != LEFT_OUT]
+    present = rows["split"] != LEFT_OUT
+    kept = rows if present.all() else rows[present]
     scopes = {spec.scope for spec in specs}
+    frames = {"all": rows, "own": kept[own]}
     if "kept" in scopes:
-        kept = checking.prepare(kept, data.columns)
-    frames = {"all": rows, "kept": kept, "own": kept[own]}
+        frames["kept"] = checking.prepare(kept, data.columns)
     if "numbers" in scopes:
         numbers = kept[own].copy()
         for name in own:
@@ -204,60 +189,12 @@ def _frames(
     return frames
 
 
-@contextmanager
-def _great_expectations() -> Iterator[Any]:
-    """Great Expectations, silent and alone: no telemetry, progress bars, log lines or warnings."""
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    logger, nowhere = logging.getLogger("great_expectations"), logging.NullHandler()
-    with _ONE_AT_A_TIME, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import great_expectations
-        import great_expectations.expectations
-
-        # Some of its modules set levels of their own, so nothing is handed on to any handler.
-        propagates, logger.propagate = logger.propagate, False
-        logger.addHandler(nowhere)
-        try:
-            yield great_expectations
-        finally:
-            logger.removeHandler(nowhere)
-            logger.propagate = propagates
-
-
-def _run(
-    specs: Sequence[ExpectationSpec], frames: dict[str, pandas.DataFrame]
-) -> tuple[list[Any], str]:
-    """Each expectation's result, in order, and the version of Great Expectations."""
-    results: dict[int, Any] = {}
-    with _great_expectations() as gx:
-        from great_expectations.data_context.types import base
-
-        # Nothing on disk: the documentation site would be a temporary folder.
-        stores = base.InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
-        configured = base.DataContextConfig(store_backend_defaults=stores, analytics_enabled=False)
-        context = gx.get_context(mode="ephemeral", project_config=configured)
-        context.variables.progress_bars = base.ProgressBarsConfig(globally=False)
-        asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
-        whole = asset.add_batch_definition_whole_dataframe("whole")
-        for scope in dict.fromkeys(spec.scope for spec in specs):
-            suite = gx.ExpectationSuite(scope)
-            for position, spec in enumerate(specs):
-                if spec.scope == scope:
-                    kind = getattr(gx.expectations, spec.expect)
-                    # A suite drops equal expectations, unless their descriptions differ.
-                    known = {"severity": spec.severity, "description": str(position)}
-                    suite.add_expectation(kind(**spec.arguments, **known))
-            batch = whole.get_batch({"dataframe": frames[scope]})
-            for result in batch.validate(suite, result_format=RESULT_FORMAT).results:
-                results[int(result.expectation_config.description)] = result
-        return [results[position] for position in range(len(specs))], str(gx.__version__)
-
-
-def _raise_if_broken(specs: Sequence[ExpectationSpec], results: list[Any], built_in: int) -> None:
+def _raise_if_broken(
+    specs: Sequence[ExpectationSpec], results: list[Result], built_in: int
+) -> None:
     faults = []
     for position, (spec, result) in enumerate(zip(specs, results, strict=True)):
-        message = _exception(result.exception_info)
-        if message is None:
+        if (message := result.broken) is None:
             continue
         if position < built_in:
             raise TunesmithError(f"The expectation '{spec.name}' could not be computed: {message}")
@@ -265,10 +202,3 @@ def _raise_if_broken(specs: Sequence[ExpectationSpec], results: list[Any], built
         faults.append(Fault(f"data.expectations[{position - built_in}]", spec.expect, remedy))
     if faults:
         raise InputError(faults)
-
-
-def _exception(info: dict[str, Any]) -> str | None:
-    """The first exception's message; Great Expectations nests them by metric, or does not."""
-    nested = [info] if "raised_exception" in info else list(info.values())
-    raised = [item["exception_message"] for item in nested if item["raised_exception"]]
-    return str(raised[0]) if raised else None

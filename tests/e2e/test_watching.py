@@ -16,7 +16,7 @@ from prefect.types.entrypoint import EntrypointType
 from tasks import watching
 from tasks.data_changes import find_committed_version
 from tasks.registry import OFFERED
-from tasks.watching import rerun, start_release
+from tasks.watching import start_release
 from tests.registered import add_version, begin_registry
 from tests.support import begin_project, shell, write_table
 
@@ -69,6 +69,11 @@ def change_data(root, text):
     shell(root, sys.executable, "-m", "dvc", "add", "-q", "data")
     shell(root, "git", "commit", "-qam", text)
     return find_committed_version(root, FOLDER)
+
+
+def rerun(root, name):
+    """What is decided for one pipeline."""
+    return watching.rerun(root, [name])[name]
 
 
 def list_runs():
@@ -157,7 +162,7 @@ def test_what_is_wrong_is_said_and_nothing_starts(project):
     shell(root, "git", "checkout", "-q", "HEAD~1", "--", "data.dvc")
     shell(root, "git", "commit", "-qm", "other data")
     told = []
-    said = watching.guard(root, "toy", rerun, told.append)
+    said = watching.tell(watching.rerun(root, ["toy"]), told.append)["toy"]
     assert told == [f"toy: {said}"]
     assert "as no version has it" in said
     assert "dvc add data" in said
@@ -226,15 +231,35 @@ def test_a_run_that_nobody_runs_any_more_is_shown_as_crashed(project):
     assert "process has gone" in after.state.message
 
 
-def test_runs_that_were_missed_are_dropped_and_later_ones_stay(project):
+def test_attempts_on_many_pages_are_all_counted(project, monkeypatch):
+    """Three runs of one tag and two of another, two at a time: each in its order."""
+    from tasks import runs
+
+    monkeypatch.setattr(runs, "LARGEST_PAGE", 2)
+    with get_client(sync_client=True) as client:
+        deployment = runs.find_deployment(client, "finetune/other")
+        for number, tag in enumerate("abaab", start=1):
+            run = runs.start_run(client, deployment, {}, f"change:{tag}", number)
+            client.set_flow_run_state(run, Crashed(message=f"number {number}"), force=True)
+        found = runs.list_attempts(client, ["change:a", "change:b", "change:c"])
+    said = {tag: [one.said for one in attempts] for tag, attempts in found.items()}
+    assert said == {
+        "change:a": ["number 1", "number 3", "number 4"],
+        "change:b": ["number 2", "number 5"],
+        "change:c": [],
+    }
+
+
+def test_runs_that_were_missed_are_dropped_and_later_ones_stay(project, monkeypatch):
     """A server that was away for a night does not look a thousand times in the morning."""
     import asyncio
     from datetime import UTC, datetime, timedelta
 
     from prefect.states import Scheduled
 
-    from flows.upkeep import drop_late
+    from flows import upkeep
 
+    monkeypatch.setattr(upkeep, "LARGEST_PAGE", 1)
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name("release/release")
         due = [datetime.now(UTC) + timedelta(hours=hours) for hours in (-2, -1, 1)]
@@ -244,6 +269,6 @@ def test_runs_that_were_missed_are_dropped_and_later_ones_stay(project):
             )
             for moment in due
         ]
-        asyncio.run(drop_late(deployment.id))
+        asyncio.run(upkeep.drop_late(deployment.id))
         left = {run.id for run in client.read_flow_runs(sort="START_TIME_ASC", limit=200)}
     assert [run.id in left for run in made] == [False, False, True]

@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from finetuning import pieces
 from finetuning.config import Columns, Training
 from finetuning.images import measure
-from finetuning.pieces import Pieces, Pool, digest_cells, gather, load_pool, save_pool
+from finetuning.pieces import KIND, Pieces, Pool, digest_cells, gather, load_pool, save_pool
 from finetuning.problem import find_problem
 
 WORDS = ("good", "bad", "film", "plot", "the", "superb story", "a b c", "\U0001f3ac", "é", "")
@@ -115,6 +116,25 @@ def test_only_new_rows_are_made(part):
     assert seen == [2, 1]
 
 
+def test_rows_that_are_made_in_parts_give_what_a_whole_gives(part, tmp_path, monkeypatch):
+    """Two rows at a time, some of them known and one twice: the same bytes, and the same pool."""
+    encoding, encoder = part
+    texts = ["good", "bad film", "the plot", "good", "a b c", "superb story", "film", "the"]
+    table = make_table([(text, f"{text} film", None) for text in texts])
+    digests, labels = encoder.digest(table), np.arange(len(table))
+    whole = encoder.encode(table, labels)
+    monkeypatch.setattr(pieces, "ROWS_AT_ONCE", 2)
+    pool = Pool().complete(table.iloc[:3], digests[:3], encoder).complete(table, digests, encoder)
+    assert (pool.made, pool.kept, len(pool.sources)) == (4, 4, 4)
+    parts = encoder.join(pool.select(digests), labels)
+    assert save(encoding, parts, tmp_path) == save(encoding, whole, tmp_path)
+    save_pool(pool, digests, tmp_path)
+    kept = encoder.join(load_pool(tmp_path).select(digests), labels)
+    assert save(encoding, kept, tmp_path) == save(encoding, whole, tmp_path)
+    with pytest.raises(KeyError):
+        pool.select([bytes(32)])
+
+
 def test_cells_cannot_reach_into_one_another():
     """A cell's end counts; a missing cell and a missing column are empty ones."""
     rows = pandas.DataFrame({"a": ["x\x1f", "x", None, ""], "b": ["y", "\x1fy", "z", "z"]})
@@ -138,7 +158,8 @@ def test_pieces_are_gathered_from_several_sources():
 def test_pieces_of_another_kind_are_made_anew(part):
     """A pool whose arrays are not this encoder's is not used."""
     _, encoder = part
-    other = Pool((Pieces({"x": np.zeros(1)}, {"x": np.arange(2)}),), {b"d": (0, 0)})
+    strange = Pieces({"x": np.zeros(1)}, {"x": np.arange(2)})
+    other = Pool((strange,), np.array([b"d"], KIND), np.zeros((1, 2), np.int32))
     table = make_table([("good", "film", None)])
     pool = other.complete(table, encoder.digest(table), encoder)
     assert (pool.made, len(pool.sources)) == (1, 1)

@@ -5,8 +5,9 @@ import pytest
 
 from finetuning import snapshots
 from finetuning.config import Data
+from finetuning.digests import digest_value
 from finetuning.errors import InputError
-from finetuning.snapshots import digest_reading, digest_rows, take_snapshot
+from finetuning.snapshots import digest_reading, digest_rows, spell_out, take_snapshot
 from finetuning.splits import digest_text
 
 ROWS = "".join(f"text {number},{'ab'[number % 2]}\n" for number in range(20))
@@ -94,10 +95,11 @@ def test_a_user_column_may_be_called_label(tmp_path):
 
 
 def test_a_column_that_one_file_lacks_is_none_there(tmp_path):
-    """Text or None, never NaN."""
+    """Missing there, and None once the texts are spelled out, never NaN."""
     files = {"train.csv": f"text,label\n{ROWS}", "test.csv": "text,label,source\nx,a,web\n"}
     rows = take(tmp_path, files, test="test.csv", slices=["source"])
-    assert rows["source"].tolist() == [None] * 20 + ["web"]
+    assert rows["source"].isna().tolist() == [True] * 20 + [False]
+    assert spell_out(rows)["source"].tolist() == [None] * 20 + ["web"]
 
 
 def test_pairs_are_keyed_by_both_texts(tmp_path):
@@ -181,3 +183,17 @@ def test_long_columns_are_digested_in_parts(monkeypatch):
         changed.loc[place, "text"] = "z"
         seen.append(digest_reading(changed, data)["encode"])
     assert len(set(seen)) == 6
+
+
+def test_rows_read_in_parts_are_those_read_at_once(tmp_path, monkeypatch):
+    """Numbers, splits and digests go on over the parts' ends; the digest is that of one list."""
+    files = {"train.csv": f"text,label\n{ROWS}", "test.csv": "text,label,more\nx,a,\ny,b,z\n"}
+    whole = take(tmp_path, files, test="test.csv")
+    data = Data.model_validate({"path": "data/x", "test": "test.csv"})
+    digests = digest_rows(whole, data)
+    monkeypatch.setattr(snapshots, "ROWS_A_CHUNK", 3)
+    parts = take(tmp_path, files, test="test.csv")
+    assert spell_out(parts).to_dict("list") == spell_out(whole).to_dict("list")
+    assert digest_rows(parts, data) == digests
+    train = spell_out(whole)[whole["split"] == "train"][["key", "text", "label"]]
+    assert digests["train"] == digest_value(train.to_numpy().tolist())

@@ -5,6 +5,7 @@ import hashlib
 import pandas
 import pytest
 
+from finetuning import splits
 from finetuning.splits import assign_splits, digest_text, split_off
 
 
@@ -70,6 +71,35 @@ def test_no_text_crosses():
     assert result.groupby("key")["split"].nunique().max() == 1
     assert (result["split"] == "left-out").sum() == 0
     assert (result["split"] == "test").sum() == 40  # eight groups of five
+
+
+def test_a_group_that_disagrees_counts_for_its_most_common_label():
+    """Of ten groups two have both labels: one counts for b by two to one, one for a by the tie."""
+    rows = make({"a": 5, "b": 3})
+    more = [("p", "bab"), ("q", "ba")]
+    tied = [{"key": digest_text(k), "label": x, "split": "train"} for k, xs in more for x in xs]
+    rows = pandas.concat([rows, pandas.DataFrame(tied)], ignore_index=True)
+    taken = rows[split_off(rows, 0.5, "test")]
+    labels = rows.groupby("key")["label"].agg(lambda own: own.value_counts().sort_index().idxmax())
+    assert labels[digest_text("p")] == "b"
+    assert labels[digest_text("q")] == "a"
+    for label, count in (("a", 3), ("b", 2)):
+        groups = sorted(
+            labels.index[labels == label],
+            key=lambda key: hashlib.sha256(f"test:{key}".encode()).hexdigest(),
+        )
+        assert set(taken["key"]) & set(groups) == set(groups[:count])
+
+
+def test_parts_of_the_keys_are_numbered_as_one(monkeypatch):
+    """Keys of several lengths, some at a time; one that is missing is an empty one."""
+    rows = make({"a": 9, "b": 9})
+    rows["key"] = [*(f"{'k' * number}" for number in range(17)), None]
+    whole = assign_splits(rows)["split"].tolist()
+    monkeypatch.setattr(splits, "KEYS_AT_ONCE", 2)
+    assert assign_splits(rows)["split"].tolist() == whole
+    assert assign_splits(rows.astype("str"))["split"].tolist() == whole
+    assert whole[0] == whole[17]
 
 
 def test_order_does_not_matter():

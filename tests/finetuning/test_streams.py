@@ -7,7 +7,8 @@ import pyarrow.parquet
 import pytest
 
 from finetuning.errors import InputError, TunesmithError
-from finetuning.streams import digest_rows, find_source, list_images, read_columns
+from finetuning.streams import digest_rows, find_source, list_images
+from finetuning.table_streams import read_columns
 from finetuning.tables import read_cells
 
 CELLS = ["ünï ☃ 🎉", "NA", "007", " x ", "", '=1+1, "q"\n\r\nz', "d\u2028e\x85f\x0bg"]

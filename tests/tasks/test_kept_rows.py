@@ -2,16 +2,18 @@
 
 import multiprocessing
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 from prefect.logging import disable_run_logger
 
-from finetuning import images, pixels
+from finetuning import images, pieces, pixels
 from finetuning.config import Pipeline
 from finetuning.digests import digest_folder
 from finetuning.sources import BaseModel
+from tasks import encoding
 from tasks.data_files import hash_folder
 from tasks.data_state import DataVersion, folder_version
 from tasks.encoding import encode
@@ -112,6 +114,18 @@ def test_a_damaged_pool_is_a_miss(tmp_path, bert_folder, spoil):
     assert run(make_work(tmp_path, TEXTS, bert_folder))[0][1].endswith("1 new rows, 21 kept")
 
 
+def test_texts_encoded_in_parts_are_those_encoded_at_once(tmp_path, bert_folder, monkeypatch):
+    """Seven rows at a time, texts twice and labels missing among them: the same files."""
+    rows = [*make_rows(40, seed=1), *make_rows(5, seed=1), ("alone", "", "web")]
+    write_table(tmp_path / "data" / "toys" / "train.csv", rows)
+    work = make_work(tmp_path, TEXTS, bert_folder)
+    _, whole = run(work)
+    for module in (pieces, encoding):
+        monkeypatch.setattr(module, "ROWS_AT_ONCE", 7)
+    assert rebuild(work)[1] == whole
+    assert len(recall_pool(work).digests) == 40
+
+
 def keep_often(work, pool, digests):
     """Another run's part: keep and recall, again and again."""
     with disable_run_logger():
@@ -127,8 +141,8 @@ def test_two_processes_at_once_are_safe(tmp_path, bert_folder):
     work = make_work(tmp_path, TEXTS, bert_folder)
     run(work)
     pool = recall_pool(work)
-    digests = list(pool.places)
-    fresh = type(pool)(pool.sources, pool.places, made=1)
+    digests = pool.digests
+    fresh = replace(pool, made=1)
     # Not forked: what the other tests' libraries do in threads is not this test's business.
     begin = multiprocessing.get_context("spawn").Process
     both = [begin(target=keep_often, args=(work, fresh, digests)) for _ in range(2)]

@@ -4,9 +4,21 @@ import pytest
 from mlflow.exceptions import RestException
 
 from finetuning.addresses import hide_password
-from finetuning.errors import TunesmithError
+from finetuning.errors import InputError, TunesmithError
+from tasks import registry
+from tasks.champions import read_succession
+from tasks.promotion import list_usable
 from tasks.registered_files import has_run, has_version
-from tasks.registry import explain_silence, find_champion
+from tasks.registry import (
+    PAGE,
+    explain_silence,
+    find_champion,
+    find_registered,
+    find_version,
+    list_versions,
+)
+from tasks.standing import _ask_registry, read_standing
+from tests.registered import begin_registry
 from tests.servers import Door, take_port
 
 
@@ -74,3 +86,64 @@ def test_silence_is_told_from_a_no(tmp_path, monkeypatch, ask):
         ask(tmp_path, "a" * 32)
     assert ask(tmp_path, "a" * 32) is False
     door.shut()
+
+
+VERSIONS = 11  # so that 9 < 10, whose text comes before it
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory, empty_registry):
+    """A registry of one model with eleven versions, an odd one of which shares its digest."""
+    root = tmp_path_factory.mktemp("many")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        client = begin_registry(root, empty_registry)
+        for name in ("toys", "dolls", "cars"):
+            client.create_registered_model(name)
+        for number in range(1, VERSIONS + 1):
+            tags = {"tunesmith.digest": str(number % 2), "tunesmith.data_version": f"v{number}"}
+            client.create_model_version("toys", source=str(root), tags=tags)
+        client.set_registered_model_alias("toys", "champion", "3")
+    return root, client
+
+
+@pytest.fixture
+def small_pages(monkeypatch):
+    """A registry that gives two entries at once."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(registry, "PAGE", 2)
+
+
+def test_nothing_beyond_a_page_is_overlooked(many, small_pages):
+    """Versions, usable ones, what was offered last, and models: all of them, on many pages."""
+    root, client = many
+    numbers = {str(number) for number in range(1, VERSIONS + 1)}
+    assert len(list_versions(client, "toys")) == VERSIONS
+    assert {str(one.version) for one in list_versions(client, "toys")} == numbers
+    assert list_usable(client, read_succession(client, "toys")) == numbers
+    assert _ask_registry(root, "toys") == read_standing(root, "toys")
+    assert read_standing(root, "toys").data_version == f"v{VERSIONS}"
+    with pytest.raises(InputError, match="Registered are cars, dolls, toys"):
+        find_version(client, "trains")
+
+
+def test_the_newest_version_is_the_one_of_the_largest_number(many):
+    """Version 11 comes after 9, and among those of one digest version 10 is the newest."""
+    _, client = many
+    assert find_version(client, "toys").version == VERSIONS
+    assert find_registered(client, "toys", "0").version == 10
+    assert find_registered(client, "toys", "2") is None
+
+
+def test_a_message_names_the_newest_versions(many, small_pages, monkeypatch):
+    """A thousand numbers would be no help."""
+    _, client = many
+    monkeypatch.setattr(registry, "SHOWN", 3)
+    with pytest.raises(InputError, match=r"versions \.\.\., 9, 10, 11 and the aliases champion"):
+        find_version(client, "toys/12")
+
+
+def test_the_registry_takes_the_size_of_a_page(many):
+    """MLflow refuses to give more registered models at once than it thinks right."""
+    _, client = many
+    assert len(client.search_registered_models(max_results=PAGE)) == 3
