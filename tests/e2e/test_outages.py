@@ -109,9 +109,9 @@ def test_a_registry_that_goes_away_costs_no_training(noted, registry, monkeypatc
 
     registry.open()
     registry.shut_for = 0.5
-    registry.plans = {"runs/log-inputs": ["shut"], "model-versions/create": ["lose"]}
+    registry.plans = {"experiments/get-by-name": ["shut"], "model-versions/create": ["lose"]}
     result = run(noted, monkeypatch, 60)
-    assert registry.plans == {"runs/log-inputs": [], "model-versions/create": []}
+    assert registry.plans == {"experiments/get-by-name": [], "model-versions/create": []}
     assert result["status"] == "registered"
     ran = [name for name, stage in result["stages"].items() if stage["status"] == "ran"]
     assert ran == ["register"]
