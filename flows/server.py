@@ -26,6 +26,7 @@ from tasks.planning import STATE
 from tasks.registry import find_tracking_uri
 
 URL = "PREFECT_API_URL"
+MOST_RESTARTS = 3  # one that ends each time has a reason that starting does not change
 LOOKING = 1.0  # seconds between two looks at whether the run is still there
 
 
@@ -63,8 +64,9 @@ def reach_server(root: Path) -> Iterator[Callable[[], bool]]:
         log,
         f"http://{HOST}:{port}/api/health",
     )
+    ending = threading.Event()
     # Registered before Prefect is imported: so it ends after Prefect has sent its last logs.
-    atexit.register(_end, server)
+    atexit.register(_end, server, ending)
     os.environ[URL] = f"http://{HOST}:{port}/api"
     os.environ["PREFECT_UI_URL"] = ""  # there is none to look at, so no log names it
     if "prefect" in sys.modules:
@@ -77,12 +79,22 @@ def reach_server(root: Path) -> Iterator[Callable[[], bool]]:
             start(server, root)
             yield lambda: is_healthy(server)
             await_health(server, threading.Event())
+        threading.Thread(target=_keep, args=(server, root, ending), daemon=True).start()
     except BaseException:
         del os.environ[URL]
         raise
 
 
-def _end(server: Part) -> None:
+def _keep(server: Part, root: Path, ending: threading.Event) -> None:
+    """Start the server again where it was killed: the run waits for it and goes on."""
+    while server.failures < MOST_RESTARTS and not ending.wait(LOOKING):
+        if server.process is not None and server.process.poll() is not None:
+            server.failures += 1  # its log is gone on in
+            start(server, root)
+
+
+def _end(server: Part, ending: threading.Event) -> None:
+    ending.set()
     end_part(server)
     if server.log is not None:
         server.log.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 
 import pytest
 from mlflow import MlflowClient
@@ -10,7 +11,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from flows.upkeep import limit_device
 from tasks import patience, registration, training
 from tests.servers import Door, serve_mlflow
-from tests.support import call
+from tests.support import call, shell
 
 RUN = ("run", "toy", "--set", "strategy.kind=head", "--set", "training.seed=5", "--json")
 PROMISE = "the same command goes on from there without training it again"
@@ -79,26 +80,41 @@ def test_a_flow_server_that_goes_away_costs_no_work(
     registry.open()
 
 
-def test_a_registry_that_goes_away_costs_no_training(project, registry, monkeypatch, caplog):
+@pytest.fixture
+def noted(project):
+    """The project with a note beside its table: another data version with the same rows."""
+    note = project / "data" / "toy" / "notes.txt"
+    note.write_text("checked by two people\n")
+    shell(project, sys.executable, "-m", "dvc", "add", "-q", "data")
+    yield project
+    note.unlink()
+    shell(project, "git", "checkout", "-q", "data.dvc")
+
+
+def test_a_registry_that_goes_away_costs_no_training(noted, registry, monkeypatch, caplog):
     """It dies under the first metrics and stays away; the same command registers later, once.
 
     On the way the answers to a new run and to a new version are lost, and asked for again: there is
-    one run, each point is in it once, and there is one version.
+    one run, each point is in it once, and there is one version. Its data have a note beside them
+    that those of the run before had not, which trained: nothing is trained for that either.
     """
     registry.plans = {"runs/create": ["lose"], "runs/log-inputs": ["shut"]}
-    failed = run(project, monkeypatch, 1, code=1)
+    failed = run(noted, monkeypatch, 1, code=1)
     assert "has not answered for 1 s" in failed["error"]
     assert failed["error"].endswith(PROMISE)
     assert len(failed["error"].splitlines()) == 1
     assert "does not answer (" in caplog.text
+    assert "snapshot runs: data: notes.txt added" in caplog.text
+    assert "train runs" not in caplog.text
 
     registry.open()
     registry.shut_for = 0.5
-    registry.plans = {"runs/log-inputs": ["shut"], "model-versions/create": ["lose"]}
-    result = run(project, monkeypatch, 60)
-    assert registry.plans == {"runs/log-inputs": [], "model-versions/create": []}
+    registry.plans = {"experiments/get-by-name": ["shut"], "model-versions/create": ["lose"]}
+    result = run(noted, monkeypatch, 60)
+    assert registry.plans == {"experiments/get-by-name": [], "model-versions/create": []}
     assert result["status"] == "registered"
-    assert result["stages"]["train"]["status"] == "cached"
+    ran = [name for name, stage in result["stages"].items() if stage["status"] == "ran"]
+    assert ran == ["register"]
     client = MlflowClient(registry.address)
     (version,) = client.search_model_versions("name='toy'")
     assert (str(version.version), version.run_id) == (result["model_version"], result["run_id"])

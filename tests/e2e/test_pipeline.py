@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.guard import find_secrets, read_guard
-from tests.support import call_json, make_environment, run_json, shell
+from tests.support import call_json, make_environment, run_json
 
 
 def test_first_run_registers_a_model(first):
@@ -169,25 +169,6 @@ def test_deleted_version_is_registered_again(project, first):
     there = {str(one.version) for one in client.search_model_versions("name='toy'")}
     assert result["model_version"] in there
     assert "1" not in there
-
-
-def test_a_note_beside_the_data_repeats_no_work(project, first):
-    """Another data version with the same rows is recorded with a version; nothing is trained."""
-    note, dvc = project / "data" / "toy" / "notes.txt", (sys.executable, "-m", "dvc")
-    note.write_text("checked by two people\n")
-    try:
-        shell(project, *dvc, "add", "-q", "data")
-        result = run_json(project, "run", "toy")
-    finally:
-        note.unlink()
-        shell(project, "git", "checkout", "-q", "data.dvc")
-    assert {name: stage["why"] for name, stage in result["stages"].items()} == {
-        "snapshot": "data: notes.txt added", "validate": "nothing changed",
-        "encode": "nothing changed", "train": "nothing changed", "evaluate": "nothing changed",
-        "register": "snapshot changed",
-    }  # fmt: skip
-    assert result["metrics"] == first["metrics"]
-    assert result["data_version"] != first["data_version"]
 
 
 @pytest.fixture(scope="module")

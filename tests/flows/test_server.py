@@ -2,12 +2,36 @@
 
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
 from finetuning.errors import TunesmithError
 from flows import server
 from flows.environment import prepare_environment
+
+# In a process of its own: the server lives as long as that.
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+from flows.environment import prepare_environment
+from flows.processes import HOST
+from flows.server import reach_server
+root = Path(sys.argv[1])
+prepare_environment(root)
+with reach_server(root) as ready:
+    pass
+address = os.environ["PREFECT_API_URL"]
+import psutil
+(child,) = [one for one in psutil.Process().children() if "flows.server" in one.cmdline()]
+os.kill(child.pid, signal.SIGKILL)
+child.wait(10)
+until = time.monotonic() + 60
+while not ready() and time.monotonic() < until:
+    time.sleep(0.2)
+print(ready(), "same" if os.environ["PREFECT_API_URL"] == address else "other")
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +75,12 @@ def test_a_server_that_cannot_begin_says_why(tmp_path):
     assert "restore it, or move it away" in str(caught.value)
     assert "Traceback" not in str(caught.value)
     assert "PREFECT_API_URL" not in os.environ
+
+
+def test_a_server_that_is_killed_is_started_again(tmp_path):
+    """On the same port and database, so that the run that it belongs to can go on."""
+    place = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert place.stdout.split() == ["True", "same"], place.stderr

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from finetuning.errors import InputError, RefusedError, TunesmithError
-from tasks import champions
+from tasks import champions, promotion
 from tasks.champions import WITHDRAWN, read_succession
 from tasks.promotion import check_champion, offer, promote, roll_back
 from tasks.registered_files import has_version, is_current
@@ -311,6 +311,24 @@ def test_what_is_registered_waits_or_is_promoted(registry):
     registry.back()
     assert offer(*offers, "1", automatic=True)[0] is None
     assert registry.look() == ("2", None, "3")
+
+
+def test_a_promotion_during_a_registration_is_not_overruled(registry, monkeypatch):
+    """Somebody is quicker than `promote: auto`: the model waits to be judged again."""
+    registry.add()
+    registry.promote("1")
+    other, own = registry.add(), registry.add(PASSED | {"champion": "1"})
+
+    def come_second(*words, **more):
+        registry.promote(other)
+        return promote(*words, **more)
+
+    monkeypatch.setattr(promotion, "promote", come_second)
+    alias, why = offer(registry.client, registry.root, registry.name, own, automatic=True)
+    assert (alias, "out of date" in why) == ("challenger", True)
+    assert registry.look() == (other, "1", own)
+    facts = {"model_version": own, "gate": {"champion": {"model_version": "1"}}}
+    assert not is_current(registry.root, registry.name, facts)
 
 
 def test_a_change_that_was_cut_off_happened_or_did_not(registry, monkeypatch):
