@@ -1,6 +1,6 @@
 """The licences of what is installed, held against those that an Apache-2.0 project may bring along.
 
-    python -m tests.licences
+python -m tests.licences
 """
 
 import re
