@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-5  # how far an answer of the loaded model may be from the logged one
 STEADY = 0.98  # from one later challenger to the next, the evenly spent part of alpha
+MOST_TIMES = 1000  # by which a margin may be too small and the rows it takes are still told
 
 
 @dataclass
@@ -206,11 +207,17 @@ def _judge_not_worse(found: _Findings, paired: Paired, margin: float, level: flo
     )
     reach = paired.difference - paired.low
     if reach > margin > 0:
-        needed = math.ceil(paired.rows * (reach / margin) ** 2)
+        times = reach / margin
+        # A margin far below what rows can tell would ask for more of them than a number can say.
+        needed = (
+            f"about {math.ceil(paired.rows * times**2)} test rows"
+            if times <= MOST_TIMES
+            else f"more than {MOST_TIMES**2:,} times as many test rows"
+        )
         found.say(
             True,
             f"on these {paired.rows} rows not even an equal score would show it: "
-            f"that takes a margin above {reach:.2g}, or about {needed} test rows",
+            f"that takes a margin above {reach:.2g}, or {needed}",
         )
 
 

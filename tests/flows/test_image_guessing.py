@@ -148,3 +148,22 @@ def test_folders_that_hold_nothing_to_learn_are_refused(root, tmp_path):
         ("one", "at least 2 labels"), ("texts", "no images, such as 'a/1.txt'"),
     ):  # fmt: skip
         assert said in refusal(root, tmp_path / name)
+
+
+@pytest.mark.parametrize("linked", ["cat/secret.png", "owl"])
+def test_links_that_lead_out_are_not_copied(root, tmp_path, linked):
+    """A file or a whole class that is a link to elsewhere is named; nothing is made."""
+    source = make_folder(tmp_path / "photos", cat=12, dog=12)
+    outside = make_folder(tmp_path / "private", owl=3) / "owl"
+    target = outside / "0.png" if linked.endswith(".png") else outside
+    (source / linked).symlink_to(target)
+    assert "links that lead out of the folder" in refusal(root, source)
+
+
+def test_a_table_that_names_a_link_out_is_refused(root, tmp_path):
+    """As one with `..` in it."""
+    source = make_folder(tmp_path / "photos", cat=12, dog=12)
+    (source / "out.png").symlink_to(make_folder(tmp_path / "private", owl=1) / "owl" / "0.png")
+    rows = [f"{label}/{number}.png,{label}" for label in ("cat", "dog") for number in range(12)]
+    (source / "list.csv").write_text("\n".join(["image,label", "out.png,cat", *rows]))
+    assert "1 paths such as 'out.png'" in refusal(root, source / "list.csv")

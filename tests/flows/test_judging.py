@@ -121,3 +121,13 @@ def test_perplexity_needs_no_labels(tmp_path):
     assert verdict["difference"] == pytest.approx(expected * (1 - np.exp(-0.1)))
     assert gate(*reversed(paths), "--metric", "perplexity")[0] == 4
     assert gate(*paths, "--metric", "word_perplexity")[0] == 2  # words are in neither
+
+
+@pytest.mark.parametrize("margin", ["8e-223", "5e-324"])
+def test_a_margin_that_no_rows_can_tell_is_refused_in_words(tables, margin):
+    """Not by a number of rows that nothing can hold."""
+    better, champion = tables
+    words = (champion, better, "--policy", "not_worse", "--margin", margin)
+    code, verdict = gate(*words)
+    assert code == 4
+    assert "more than 1,000,000 times as many test rows" in " ".join(verdict["reasons"])

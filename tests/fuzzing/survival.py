@@ -9,7 +9,8 @@ from pathlib import Path
 
 from finetuning.errors import RefusedError, TunesmithError
 
-LONGEST = 10  # seconds that one input may take
+LONGEST = 10  # seconds of the processor that one input may take
+PATIENCE = 60  # seconds by the clock, for what waits and does not compute
 MOST_MEMORY = 256 * 2**20  # bytes that one small input (up to 64 KiB) may add to the process
 SLACK = 2**31  # bytes of address space beyond that
 LONGEST_MESSAGE = 20_000  # characters; a person has to read it
@@ -50,21 +51,24 @@ def check_error(error):
 
 
 @contextlib.contextmanager
-def bounded(memory, seconds=LONGEST):
+def bounded(memory):
     """Fail where what is done takes too long, or adds more bytes to this process than allowed."""
-    former = signal.signal(signal.SIGALRM, _too_long)
+    former = {one: signal.signal(one, _too_long) for one in (signal.SIGALRM, signal.SIGPROF)}
     limits = resource.getrlimit(resource.RLIMIT_AS)
     before = forget_peak()
     # Far above what may be held: so a machine survives what fails the test.
     most = read_memory("VmSize") + memory + SLACK
     resource.setrlimit(resource.RLIMIT_AS, (most, limits[1]))
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_PROF, LONGEST)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         resource.setrlimit(resource.RLIMIT_AS, limits)
-        signal.signal(signal.SIGALRM, former)
+        for one, handler in former.items():
+            signal.signal(one, handler)
     grown = read_memory("VmHWM") - before
     assert grown <= memory, f"{grown:,} bytes were added, {memory:,} are allowed"
 
@@ -74,7 +78,7 @@ class TooLongError(BaseException):
 
 
 def _too_long(*_):
-    raise TooLongError(f"more than {LONGEST} seconds")
+    raise TooLongError(f"more than {LONGEST} seconds of the processor, or {PATIENCE} by the clock")
 
 
 def forget_peak():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from finetuning.answers import find_first, read_answers
 from finetuning.config import Data
-from finetuning.snapshots import take_snapshot
+from finetuning.snapshots import spell_out, take_snapshot
 from flows.writing_guessing import guess_file
 from tests.finetuning.test_squad import DOCUMENT
 from tests.fuzzing.survival import survive
@@ -41,7 +41,8 @@ def read(folder, content):
     """Read a file of questions as a run and `init` do, and every answer of it."""
     path = folder / "a.json"
     path.write_bytes(content)
-    rows = take_snapshot(folder, Data(path="data/x", train="a.json"), "question-answering")
+    data = Data(path="data/x", train="a.json")
+    rows = spell_out(take_snapshot(folder, data, "question-answering"))
     for cell, context in zip(rows["answers"], rows["context"], strict=True):
         find(cell, context)
     return guess_file(path)
