@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -139,8 +138,8 @@ def test_missing_data_is_not_fetched(project):
     assert "dvc pull data/toys" in one["why"]
 
 
-def test_a_hundred_pipelines_answer_within_two_seconds_without_mlflow(project):
-    """A hundred pipelines are looked at in less than two seconds; MLflow is not imported."""
+def test_a_hundred_pipelines_are_looked_at_without_mlflow(project):
+    """Neither MLflow nor Prefect, which take seconds to import, is; how long it takes: load.py."""
     for number in range(99):
         add_pipeline(project, f"p{number}")
     code = (
@@ -148,14 +147,9 @@ def test_a_hundred_pipelines_answer_within_two_seconds_without_mlflow(project):
         "result = read_status(Path(sys.argv[1]));"
         "print(len(result['pipelines']), 'mlflow' in sys.modules, 'prefect' in sys.modules)"
     )
-    best = float("inf")
-    for _ in range(3):  # the machine may be busy with something else
-        started = time.monotonic()
-        command = [sys.executable, "-c", code, str(project)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        best = min(best, time.monotonic() - started)
-        assert done.stdout.split() == ["100", "False", "False"]
-    assert best < 2
+    command = [sys.executable, "-c", code, str(project)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["100", "False", "False"]
 
 
 def test_mlflow_itself_gives_the_same_answer(project, monkeypatch):

@@ -47,7 +47,7 @@ def test_the_wait_ends_with_one_sentence(server, tmp_path, monkeypatch):
     said, started = [], time.monotonic()
     with pytest.raises(SilentServerError) as caught:
         await_registry(tmp_path, said.append)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 60  # not the 300 that it would be
     assert said
     assert str(caught.value) == (
         f"MLflow's server at 127.0.0.1:{server.port} has not answered for 0 s ([Errno 111] "
