@@ -141,7 +141,7 @@ class Pool:
         sources, places = list(self.sources), np.empty((len(order), 2), np.int32)
         for begin in range(0, max(len(chosen), 1), ROWS_AT_ONCE):
             part = chosen[begin : begin + ROWS_AT_ONCE]
-            fresh = maker.cut(rows.iloc[part], "encoding")
+            fresh = maker.cut(_take(rows, part), "encoding")
             if sources and sources[0].values.keys() != fresh.values.keys():
                 return Pool().complete(rows, asked, maker)
             own = order[begin : begin + ROWS_AT_ONCE]
@@ -171,6 +171,12 @@ class Pool:
         if not len(self.digests):
             return inside, np.zeros(len(asked), bool)
         return inside, self.digests[inside] == asked
+
+
+def _take(rows: pandas.DataFrame, places: np.ndarray) -> pandas.DataFrame:
+    """Some rows, in their order: pyarrow copies all of a column to take from any place in it."""
+    first, end = (places[0], places[-1] + 1) if len(places) else (0, 0)
+    return rows.iloc[first:end].iloc[places - first]
 
 
 def save_pool(pool: Pool, digests: Digests, folder: Path) -> None:

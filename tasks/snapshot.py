@@ -71,4 +71,6 @@ def read_compact_rows(folder: Path, without: Sequence[str] = ()) -> pandas.DataF
     import pyarrow.parquet
 
     names = pyarrow.parquet.read_schema(folder / ROWS).names
-    return pandas.read_parquet(folder / ROWS, columns=[n for n in names if n not in without])
+    rows = pandas.read_parquet(folder / ROWS, columns=[n for n in names if n not in without])
+    pyarrow.default_memory_pool().release_unused()  # what unpacking has left behind
+    return rows

@@ -36,6 +36,8 @@ SINGLE_ROWS = frozenset(
         *("ValuesToMatchRegex", "ValuesToNotMatchRegex"),
     )
 )
+# These ask which values a column has, whatever their number.
+DISTINCT = ("ExpectColumnUniqueValueCountToBeBetween", "ExpectColumnDistinctValuesToContainSet")
 ROWS_AT_ONCE = 250_000
 _ONE_AT_A_TIME = threading.Lock()  # Great Expectations knows one context in a process
 
@@ -118,18 +120,30 @@ def _cut(
     suite: Suite, frame: pandas.DataFrame, built_in: bool
 ) -> Iterator[tuple[Suite, pandas.DataFrame]]:
     """Suites and the parts of a table that they are held against, one after the other."""
-    groups: dict[str, dict[int, ExpectationSpec]] = {"names": {}, "parts": {}, "whole": {}}
+    groups: dict[str, dict[int, ExpectationSpec]] = {
+        kind: {} for kind in ("names", "parts", "distinct", "whole")
+    }
     for position, spec in suite.items():
-        single = "parts" if spec.expect in SINGLE_ROWS else "whole"
-        groups["names" if spec.expect == NAMES_ALONE else single][position] = spec
+        groups[_choose_group(spec.expect, built_in)][position] = spec
     yield groups["names"], frame.head(0)
-    for kind, step in (("parts", ROWS_AT_ONCE), ("whole", max(len(frame), 1))):
+    for kind, step in (("parts", ROWS_AT_ONCE), ("distinct", len(frame)), ("whole", len(frame))):
         columns = list(frame.columns)
         if built_in:
             named = (list_named(spec.arguments) for spec in groups[kind].values())
             columns = list(dict.fromkeys(column for names in named for _, column in names))
-        for start in range(0, max(len(frame), 1), step):
-            yield groups[kind], frame[columns].iloc[start : start + step]
+        chosen = frame[columns]
+        if kind == "distinct":
+            chosen = chosen.drop_duplicates()
+        for start in range(0, max(len(chosen), 1), max(step, 1)):
+            yield groups[kind], chosen.iloc[start : start + max(step, 1)]
+
+
+def _choose_group(expect: str, built_in: bool) -> str:
+    if expect == NAMES_ALONE:
+        return "names"
+    if expect in SINGLE_ROWS:
+        return "parts"
+    return "distinct" if built_in and expect in DISTINCT else "whole"
 
 
 def _hold(
