@@ -13,6 +13,7 @@ RESAMPLES = 2000
 SEED = 20180118  # fixed, so that a verdict can be computed again
 TAIL = 10  # draws that must lie beyond a bound for the bound to be read off the draws
 MOST_COUNTS = 50_000_000  # draws x different rows that one bootstrap may draw
+MOST_DRAWS = 5_000_000  # whose numbers are held
 _AT_ONCE = 4_000_000
 
 
@@ -167,7 +168,7 @@ def bootstrap_sums(
     rows = len(values)
     cells, counts = np.unique(values, axis=0, return_counts=True)
     wanted = max(RESAMPLES, math.ceil(TAIL / level) if level else 0)
-    draws = max(RESAMPLES, min(wanted, MOST_COUNTS // len(cells)))
+    draws = max(RESAMPLES, min(wanted, MOST_DRAWS, MOST_COUNTS // len(cells)))
     generator = np.random.default_rng(SEED)
 
     def compute(drawn: np.ndarray) -> np.ndarray:
