@@ -135,7 +135,8 @@ class Pool:
         lacking = np.flatnonzero(~self._find(asked)[1])
         if self.sources and not len(lacking):
             return replace(self, made=0, kept=len(asked))
-        different, first = np.unique(asked[lacking], return_index=True)
+        wanted = asked if len(lacking) == len(asked) else asked[lacking]  # no copy of all of them
+        different, first = np.unique(wanted, return_index=True)
         order = np.argsort(first)  # the rows' own, so that parts of the table are read in turn
         chosen = lacking[first[order]]
         sources, places = list(self.sources), np.empty((len(order), 2), np.int32)
@@ -147,9 +148,11 @@ class Pool:
             own = order[begin : begin + ROWS_AT_ONCE]
             places[own] = np.stack([np.full(len(part), len(sources)), np.arange(len(part))], 1)
             sources.append(fresh)
-        where = np.searchsorted(self.digests, different)
-        known = np.insert(self.digests, where, different)
-        places = np.insert(self.places, where, places, axis=0)
+        known = different
+        if len(self.digests):
+            where = np.searchsorted(self.digests, different)
+            known = np.insert(self.digests, where, different)
+            places = np.insert(self.places, where, places, axis=0)
         return Pool(tuple(sources), known, places, len(lacking), len(asked) - len(lacking))
 
     def select(self, digests: Digests) -> Pieces:
@@ -170,7 +173,11 @@ class Pool:
         inside = np.minimum(found, max(len(self.digests) - 1, 0))
         if not len(self.digests):
             return inside, np.zeros(len(asked), bool)
-        return inside, self.digests[inside] == asked
+        there = np.empty(len(asked), bool)
+        for start in range(0, len(asked), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            there[part] = self.digests[inside[part]] == asked[part]
+        return inside, there
 
 
 def _take(rows: pandas.DataFrame, places: np.ndarray) -> pandas.DataFrame:
