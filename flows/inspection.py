@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 # The leading metric of every problem, by which its versions are shown.
 SCORES = tuple(dict.fromkeys(f"{TESTED}{names[0]}" for names in METRICS.values()))
 SHORT = 12  # characters of a module's digest that people are shown
+TOLD = ("critical_failures", "warnings", "report")  # of a validation
 
 
 @dataclass
@@ -287,11 +288,9 @@ def describe_lineage(result: dict[str, Any]) -> str:
     left_out = ("pipeline", "model_version", "aliases", "code", "tags", "validation", "verdict")
     shown = {key: value for key, value in result.items() if key not in left_out}
     verdict, validation = result.get("verdict") or {}, result.get("validation") or {}
-    promote = verdict.get("promote")
-    decided = "" if promote is None else "passed: " if promote else "refused: "
+    decided = {None: "", True: "passed: ", False: "refused: "}[verdict.get("promote")]
     shown["verdict"] = decided + "; ".join(verdict.get("reasons", []))
-    told = ("critical_failures", "warnings", "report")
-    shown["validation"] = {key: validation.get(key) for key in told}
+    shown["validation"] = {key: validation.get(key) for key in TOLD}
     shown["code"] = {name: digest[:SHORT] for name, digest in (result.get("code") or {}).items()}
     flat = {key: value for key, value in flatten(shown).items() if value not in (None, "", [], {})}
     width = max(map(len, flat), default=0)

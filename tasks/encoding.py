@@ -33,9 +33,10 @@ def encode(work: Work) -> Outcome:
 
 
 def _make(work: Work, folder: Path, told: list[str]) -> dict[str, Any]:
-    rows = read_compact_rows(fetch(work, "snapshot").folder, without=("file", "row", "key"))
-    columns = work.pipeline.data.columns
-    problem = find_problem(work.pipeline.problem)
+    problem, columns = find_problem(work.pipeline.problem), work.pipeline.data.columns
+    # The key tells by which pixels an image is known; of a text it only takes memory.
+    unread = ("file", "row") if problem.reads_files else ("file", "row", "key")
+    rows = read_compact_rows(fetch(work, "snapshot").folder, without=unread)
     labels: tuple[str, ...] = ()
     if problem.has_classes:
         labels = work.pipeline.data.labels or learn_labels(rows, columns)

@@ -11,13 +11,11 @@ from tasks.registry import (
     INSIDE,
     PRESENT,
     TAG,
-    ask_database,
     connect,
     fetch_json,
     raise_if_silent,
-    read_champion,
-    read_offer,
 )
+from tasks.registry_tables import ask_database, read_champion, read_offer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -18,12 +18,12 @@ from tasks.registry import (
     INSIDE,
     PRESENT,
     SQLITE,
-    ask_database,
     connect,
     explain_silence,
     find_tracking_uri,
     find_version,
 )
+from tasks.registry_tables import ask_database
 
 if TYPE_CHECKING:
     import pandas

@@ -37,8 +37,8 @@ from tasks.registry import (
     connect,
     find_registered,
     find_tracking_uri,
-    read_offer,
 )
+from tasks.registry_tables import read_offer
 from tasks.reporting import make_report, render_pages
 from tasks.repository import read_commit
 from tasks.stages import Outcome, fetch, perform, stage

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.registry import CHAMPION, OFFERED, PRESENT, TAG, ask_questions, connect, list_versions
+from tasks.registry import CHAMPION, OFFERED, PRESENT, TAG, connect, list_versions
+from tasks.registry_tables import ask_questions
 
 RELEASED = f"{TAG}.released"  # on a registered model: the champion released last, and when
 DATA_VERSION = f"{TAG}.data_version"

@@ -63,6 +63,7 @@ def test_a_flow_server_that_goes_away_costs_no_work(
     project, first, registry, flows, monkeypatch, caplog
 ):
     """Gone for good when the training begins: one message. Gone when it ends: it is kept."""
+    monkeypatch.setenv("TUNESMITH_LIMIT", "outages")  # of its own: other tests use the server
     asyncio.run(limit_device())  # else no slot is held, and none is given back
     flows.plans = {"concurrency_limits/increment-with-lease": ["shut"]}
     failed = run(project, monkeypatch, 1, code=1)

@@ -215,3 +215,10 @@ def test_timm_that_cannot_be_imported_is_said(tmp_path, monkeypatch):
     assert "'resnet18'" in str(caught.value)
     assert "import of timm halted" in str(caught.value)
     assert "Install the extra 'vision'" in str(caught.value)
+
+
+def test_rows_without_the_digest_of_their_pixels_are_no_rows(tmp_path):
+    """Were a missing column as good as an empty one, every image would be taken for the first."""
+    encoder = open_encoder(write_model(tmp_path, {"image_size": 8}), COLUMNS, Training())
+    with pytest.raises(KeyError):
+        encoder.digest(pandas.DataFrame({"image": ["a.png", "b.png"]}))
