@@ -13,6 +13,10 @@ from tasks.forking import note_imports
 note_imports()  # first: an edit during the imports below must not pass for imported
 
 FLOWS = ("flows.finetune", "flows.compare", "flows.predict", "flows.release", "flows.watch")
-LIBRARIES = ("mlflow", "prefect.engine", "prefect.flow_engine", "transformers")
+LIBRARIES = (
+    "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "prefect.engine",
+    "prefect.flow_engine", "transformers.modeling_utils", "transformers.activations",
+    "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
+)  # fmt: skip
 for name in (*FLOWS, *LIBRARIES):
     import_module(name)
