@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,8 +78,11 @@ def serve(project, uri):
     """MLflow's own server over a registered model; its address."""
     port = take_port()
     words = ("models", "serve", "-m", uri, "--env-manager", "local", "-p", str(port))
+    # MLflow starts uvicorn by its name, as from an environment that is active.
+    programs = Path(sys.executable).parent
     environment = make_environment() | {
         "MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlruns/mlflow.db",
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
     }
     with (project / "serve.log").open("wb") as log:
         process = subprocess.Popen(
