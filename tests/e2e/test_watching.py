@@ -198,8 +198,9 @@ def test_notify_runs_watch(api, tmp_path, monkeypatch):
     assert run.state.is_scheduled()
 
 
-def test_one_training_at_a_time_uses_the_device(api):
+def test_one_training_at_a_time_uses_the_device(api, monkeypatch):
     """While one holds the machine's limit another waits; then it is free."""
+    monkeypatch.setenv("TUNESMITH_LIMIT", "watched")  # of its own: other tests use the server
     import asyncio
 
     from prefect.concurrency.sync import concurrency
