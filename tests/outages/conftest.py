@@ -1,5 +1,5 @@
 """The main job's fixtures: what these tests take away and give back is theirs alone."""
 
-from tests.e2e.conftest import first, prefect_server, project
+from tests.e2e.conftest import first, one_server, prefect_server, project
 
-__all__ = ["first", "prefect_server", "project"]
+__all__ = ["first", "one_server", "prefect_server", "project"]
