@@ -27,22 +27,23 @@ def project(tmp_path_factory, bert_folder):
 
 def end_in_training(project, number):
     """Begin a run, send it a signal once there is a new checkpoint: its code and output."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "run", "toy", *WORDS],
-        cwd=project,
-        env=make_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    log = project.parent / "said"
+    with log.open("wb") as output:  # a pipe that nobody reads yet would fill up
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", "run", "toy", *WORDS],
+            cwd=project,
+            env=make_environment(),
+            stdout=output,
+            stderr=output,
+        )
     before, until = list_steps(project), time.monotonic() + 180
     while not set(list_steps(project)) - set(before):
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, log.read_text()
         assert time.monotonic() < until
         time.sleep(0.02)
     process.send_signal(number)
-    output, said = process.communicate(timeout=120)
-    return process.returncode, output + said
+    process.wait(timeout=120)
+    return process.returncode, log.read_text("utf-8")
 
 
 def list_steps(project):
