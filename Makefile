@@ -75,9 +75,6 @@ $(BIN)/.browsed: $(BIN)/.tested
 test-e2e: $(BIN)/.browsed  ## Run the tests in a browser; they need Chromium (apt-get install chromium)
 	$(BIN)/python -m pytest --numprocesses=0 tests/browser $(OPTIONS)
 
-test-outages: $(BIN)/.tested  ## Run the tests in which servers go away or runs are killed
-	$(BIN)/python -m pytest --numprocesses=0 tests/outages
-
 check: $(BIN)/.tested  ## Lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -16,10 +16,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from finetuning.errors import TunesmithError
 from finetuning.locks import hold
 from flows.databases import LOCK, lay_database
+from flows.insistence import insist
 from flows.processes import HOST, Part, await_health, end_part, is_healthy, start
 from tasks.patience import find_silence, name_place
 from tasks.planning import STATE
@@ -145,6 +147,7 @@ def serve(port: int, owner: int) -> None:
     """Serve Prefect's API until its owner has gone, however that went."""
     lay_database(Path(os.environ["PREFECT_HOME"]))
     import uvicorn
+    from prefect.server.api.server import create_app
 
     def watch() -> None:
         while os.getppid() == owner:
@@ -152,8 +155,8 @@ def serve(port: int, owner: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
-    application = "prefect.server.api.server:create_app"
-    uvicorn.run(application, factory=True, host=HOST, port=port, log_level="error", lifespan="on")
+    application: Any = create_app()
+    uvicorn.run(insist(application), host=HOST, port=port, log_level="error", lifespan="on")
 
 
 if __name__ == "__main__":

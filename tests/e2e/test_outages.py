@@ -24,9 +24,9 @@ def registry(tmp_path_factory):
         yield from open_door(address)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def flows(prefect_server):
-    """The way to a server of Prefect's."""
+    """The way to a server of Prefect's; open to the end, for Prefect keeps clients that use it."""
     yield from open_door(prefect_server.removesuffix("/api"))
 
 
@@ -92,6 +92,7 @@ def noted(project):
     shell(project, "git", "checkout", "-q", "data.dvc")
 
 
+@pytest.mark.usefixtures("first")
 def test_a_registry_that_goes_away_costs_no_training(noted, registry, monkeypatch, caplog):
     """It dies under the first metrics and stays away; the same command registers later, once.
 
