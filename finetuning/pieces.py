@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -23,9 +24,6 @@ KIND = f"S{DIGEST}"  # of an array of them
 ROWS_AT_ONCE = 50_000  # that are made, or whose places are counted, together
 _DIGESTS = "digests"
 _OFFSETS = "offsets of "
-
-
-Digests = Sequence[bytes] | np.ndarray  # of rows, 32 bytes each
 
 
 @dataclass(frozen=True)
@@ -83,12 +81,8 @@ def gather(sources: Sequence[Pieces], source: np.ndarray, place: np.ndarray) -> 
     """
     values, offsets = {}, {}
     for name, first in sources[0].values.items():
-        starts, lengths = np.empty(len(place), np.int64), np.empty(len(place), np.int64)
-        for index, pieces in enumerate(sources):
-            own, known = source == index, pieces.offsets[name]
-            starts[own] = known[place[own]]
-            lengths[own] = known[place[own] + 1] - starts[own]
-        offsets[name] = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        starts, offsets[name] = _find_spans(sources, source, place, name)
+        lengths = np.diff(offsets[name])
         values[name] = np.empty((int(offsets[name][-1]), *first.shape[1:]), first.dtype)
         for begin in range(0, len(place), ROWS_AT_ONCE):
             rows = slice(begin, begin + ROWS_AT_ONCE)
@@ -99,6 +93,18 @@ def gather(sources: Sequence[Pieces], source: np.ndarray, place: np.ndarray) -> 
                     _spread(starts[own], lengths[own])
                 ]
     return Pieces(values, offsets)
+
+
+def _find_spans(
+    sources: Sequence[Pieces], source: np.ndarray, place: np.ndarray, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where chosen rows begin in their sources, (rows,), and end to end, (rows + 1,)."""
+    starts, ends = np.empty(len(place), np.int64), np.zeros(len(place) + 1, np.int64)
+    for index, pieces in enumerate(sources):
+        own, known = np.flatnonzero(source == index), pieces.offsets[name]
+        starts[own] = known[place[own]]
+        ends[own + 1] = known[place[own] + 1] - starts[own]
+    return starts, np.cumsum(ends, out=ends)
 
 
 def _spread(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -113,71 +119,76 @@ class Pool:
     """Pieces of different rows, found by the rows' digests.
 
     digests: of all rows that it has, in order, (rows,) of 32 bytes. places: index of each one's
-    source, and its row in there, (rows, 2). made: how many of the rows that were asked for had to
-    be made. kept: how many had not.
+    source, and its row in there, (rows, 2). asked: which of them each row is that was asked for
+    last, (rows asked for,). made: how many of those had to be made. kept: how many had not.
     """
 
     sources: tuple[Pieces, ...] = ()
     digests: np.ndarray = field(default_factory=lambda: np.empty(0, KIND))
     places: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int32))
+    asked: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
     made: int = 0
     kept: int = 0
 
-    def complete(self, rows: pandas.DataFrame, digests: Digests, maker: Maker) -> Pool:
+    def complete(self, rows: pandas.DataFrame, maker: Maker) -> Pool:
         """The pool with the pieces of all these rows; only those that it lacks are made.
 
         Args:
             rows: Rows of the table.
-            digests: Theirs, as the maker gives them.
             maker: The encoder.
         """
-        asked = np.asarray(digests, KIND)
-        lacking = np.flatnonzero(~self._find(asked)[1])
-        if self.sources and not len(lacking):
-            return replace(self, made=0, kept=len(asked))
-        wanted = asked if len(lacking) == len(asked) else asked[lacking]  # no copy of all of them
-        different, first = np.unique(wanted, return_index=True)
+        different, first, asked = _tell_apart(rows, maker)
+        there = self._has(different)
+        made = int((~there)[asked].sum())
+        kept = len(rows) - made
+        if self.sources and not made:
+            found = np.searchsorted(self.digests, different).astype(np.int32)
+            return replace(self, asked=found[asked], made=0, kept=kept)
+        first = first[~there]
         order = np.argsort(first)  # the rows' own, so that parts of the table are read in turn
-        chosen = lacking[first[order]]
         sources, places = list(self.sources), np.empty((len(order), 2), np.int32)
-        for begin in range(0, max(len(chosen), 1), ROWS_AT_ONCE):
-            part = chosen[begin : begin + ROWS_AT_ONCE]
-            fresh = maker.cut(_take(rows, part), "encoding")
-            if sources and sources[0].values.keys() != fresh.values.keys():
-                return Pool().complete(rows, asked, maker)
+        for begin in range(0, max(len(order), 1), ROWS_AT_ONCE):
             own = order[begin : begin + ROWS_AT_ONCE]
-            places[own] = np.stack([np.full(len(part), len(sources)), np.arange(len(part))], 1)
+            fresh = maker.cut(_take(rows, first[own]), "encoding")
+            if sources and sources[0].values.keys() != fresh.values.keys():
+                return Pool().complete(rows, maker)
+            places[own] = np.stack([np.full(len(own), len(sources)), np.arange(len(own))], 1)
             sources.append(fresh)
         known = different
         if len(self.digests):
-            where = np.searchsorted(self.digests, different)
-            known = np.insert(self.digests, where, different)
+            where = np.searchsorted(self.digests, different[~there])
+            known = np.insert(self.digests, where, different[~there])
             places = np.insert(self.places, where, places, axis=0)
-        return Pool(tuple(sources), known, places, len(lacking), len(asked) - len(lacking))
+            asked = np.searchsorted(known, different).astype(np.int32)[asked]
+        return Pool(tuple(sources), known, places, asked, made, kept)
 
-    def select(self, digests: Digests) -> Pieces:
-        """The pieces of rows in this order; every one must be there.
+    def select(self, chosen: np.ndarray) -> Pieces:
+        """The pieces of some of its rows, by their numbers, in that order."""
+        source, place = self.places[chosen].T
+        return gather(self.sources, source, place)
 
-        Raises:
-            KeyError: One is not.
-        """
-        found, there = self._find(np.asarray(digests, KIND))
-        if not there.all():
-            raise KeyError("a row that the pool does not have")
-        chosen = self.places[found]
-        return gather(self.sources, chosen[:, 0], chosen[:, 1])
-
-    def _find(self, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where each digest stands or would stand among the pool's, and whether it is there."""
-        found = np.searchsorted(self.digests, asked)
-        inside = np.minimum(found, max(len(self.digests) - 1, 0))
-        if not len(self.digests):
-            return inside, np.zeros(len(asked), bool)
-        there = np.empty(len(asked), bool)
-        for start in range(0, len(asked), ROWS_AT_ONCE):
+    def _has(self, asked: np.ndarray) -> np.ndarray:
+        """Whether each of these digests, in order, is among the pool's."""
+        there = np.zeros(len(asked), bool)
+        for start in range(0, len(asked) if len(self.digests) else 0, ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
-            there[part] = self.digests[inside[part]] == asked[part]
-        return inside, there
+            found = np.searchsorted(self.digests, asked[part])
+            inside = np.minimum(found, len(self.digests) - 1)
+            there[part] = self.digests[inside] == asked[part]
+        return there
+
+
+def _tell_apart(rows: pandas.DataFrame, maker: Maker) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Digests of the different rows in order, where each is first, and which of them each row is.
+
+    They are of 32 bytes, (different,); int64, (different,); int32, (rows,).
+    """
+    digests = np.empty(len(rows), KIND)
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        digests[part] = maker.digest(rows.iloc[part])
+    different, first, which = np.unique(digests, return_index=True, return_inverse=True)
+    return different, first, which.astype(np.int32)
 
 
 def _take(rows: pandas.DataFrame, places: np.ndarray) -> pandas.DataFrame:
@@ -186,13 +197,28 @@ def _take(rows: pandas.DataFrame, places: np.ndarray) -> pandas.DataFrame:
     return rows.iloc[first:end].iloc[places - first]
 
 
-def save_pool(pool: Pool, digests: Digests, folder: Path) -> None:
-    """Write the pieces of some rows, each once, as arrays without pickle."""
-    different = np.unique(np.asarray(digests, KIND))
-    pieces = pool.select(different)
-    arrays = {_DIGESTS: different.view(np.uint8).reshape(-1, DIGEST)}
-    arrays |= pieces.values
-    arrays |= {f"{_OFFSETS}{name}": offsets for name, offsets in pieces.offsets.items()}
+def save_pool(pool: Pool, folder: Path) -> None:
+    """Write the pieces of the rows that were asked for last, each once, without pickle."""
+    kept = np.unique(pool.asked)
+    source, place = pool.places[kept].T
+    digests = pool.digests if len(kept) == len(pool.digests) else pool.digests[kept]
+    arrays = {_DIGESTS: digests.view(np.uint8).reshape(-1, DIGEST)}
+    with ExitStack() as stack:
+        files = {}
+        for name, first in pool.sources[0].values.items():
+            offsets = _find_spans(pool.sources, source, place, name)[1]
+            arrays[f"{_OFFSETS}{name}"] = offsets
+            files[name] = stack.enter_context((folder / f"{name}.npy").open("wb"))
+            header = {
+                "descr": np.lib.format.dtype_to_descr(first.dtype),
+                "fortran_order": False,
+                "shape": (int(offsets[-1]), *first.shape[1:]),
+            }
+            np.lib.format.write_array_header_1_0(files[name], header)
+        for begin in range(0, len(kept), ROWS_AT_ONCE):
+            pieces = pool.select(kept[begin : begin + ROWS_AT_ONCE])
+            for name, file in files.items():
+                file.write(np.ascontiguousarray(pieces.values[name]).data)
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
@@ -215,4 +241,5 @@ def load_pool(folder: Path) -> Pool:
         if name.startswith(_OFFSETS)
     }
     rows = np.arange(len(digests), dtype=np.int32)
-    return Pool((Pieces(arrays, offsets),), digests, np.stack([np.zeros_like(rows), rows], 1))
+    places = np.stack([np.zeros_like(rows), rows], 1)
+    return Pool((Pieces(arrays, offsets),), digests, places, rows)

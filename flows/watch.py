@@ -9,13 +9,14 @@ from prefect import flow
 
 from finetuning.locks import hold
 from finetuning.pipelines import find_root
+from tasks.abandoned_runs import end_abandoned
 from tasks.planning import STATE
 from tasks.watching import follow, release_changed, rerun_changed
 
 
 @flow(name="watch", flow_run_name="watch", validate_parameters=True)
 def watch(branch: str | None = None, root: Path | None = None) -> dict[str, Any]:
-    """Start what is due: runs on changed data, and releases of new champions.
+    """Start what is due: runs on changed data, and releases of new champions. End what was left.
 
     Args:
         branch: REMOTE/BRANCH that the checkout follows, such as origin/main; null leaves it.
@@ -24,4 +25,9 @@ def watch(branch: str | None = None, root: Path | None = None) -> dict[str, Any]
     root = root or find_root(Path.cwd())
     with hold(root / STATE / "locks" / "watch"):
         moved = follow(root, branch)
-        return {"commit": moved, "data": rerun_changed(root), "releases": release_changed(root)}
+        return {
+            "commit": moved,
+            "data": rerun_changed(root),
+            "releases": release_changed(root),
+            "ended": end_abandoned(root),
+        }

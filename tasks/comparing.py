@@ -24,6 +24,7 @@ from finetuning.lineage import find_asker
 from finetuning.measures import find_measure
 from finetuning.roles import METRICS
 from finetuning.trials import PREDICTIONS, report
+from tasks.abandoned_runs import name_writer
 from tasks.devices import occupy_device
 from tasks.evaluation import EVALUATION, read_split
 from tasks.planning import Work, describe_trial
@@ -228,5 +229,5 @@ def _open_run(client: Any, experiment: str, name: str, digest: str, tags: dict[s
     found = client.search_runs([experiment], f"tags.`{TAG}.digest` = '{digest}'", max_results=1)
     if found:
         return str(found[0].info.run_id)
-    tags = tags | {f"{TAG}.digest": digest, "mlflow.user": find_asker()}
+    tags = tags | {f"{TAG}.digest": digest, "mlflow.user": find_asker(), **name_writer()}
     return str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)

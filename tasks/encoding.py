@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finetuning.labels import learn_labels
-from finetuning.pieces import KIND, ROWS_AT_ONCE, Maker, Pieces
+from finetuning.pieces import Pieces
 from finetuning.problem import find_problem
 from finetuning.snapshots import SPLITS, spell_out
 from tasks.kept_rows import keep_pool, recall_pool
@@ -48,9 +48,7 @@ def _make(work: Work, folder: Path, told: list[str]) -> dict[str, Any]:
     if problem.has_classes:
         usable &= rows[columns.label].isin(numbers)
     rows = rows if usable.all() else rows[usable]
-    maker = SpelledOut(encoder)
-    digests = digest_parts(rows, maker)
-    pool = recall_pool(work).complete(rows, digests, maker)
+    pool = recall_pool(work).complete(rows, SpelledOut(encoder))
     found = rows[columns.label].map(numbers) if problem.has_classes else -1
     classes = np.broadcast_to(np.asarray(found, np.int64), len(rows))
     members = {split: np.flatnonzero(rows["split"] == split) for split in SPLITS}
@@ -58,13 +56,13 @@ def _make(work: Work, folder: Path, told: list[str]) -> dict[str, Any]:
     del rows  # a third of the memory, and no longer needed
     counts, longest = {}, 0
     for name, places in members.items():
-        pieces = pool.select(digests[places])
+        pieces = pool.select(pool.asked[places])
         encoded = encoder.join(pieces, classes[places], learning=name == "train")
         encoding.save_rows(encoded, folder / f"{name}.safetensors")
         np.save(folder / f"{name}.npy", index[places], allow_pickle=False)
         counts[name] = len(places)
         longest = max(longest, int(encoded.lengths.max(initial=0)))
-    keep_pool(work, pool, digests)
+    keep_pool(work, pool)
     if pool.kept:
         told.append(f"encoded {pool.made:,} new rows, {pool.kept:,} kept")
     return {"labels": list(labels), "rows": counts, "longest": longest}
@@ -83,12 +81,3 @@ class SpelledOut:
     def cut(self, rows: pandas.DataFrame, title: str) -> Pieces:
         """See `pieces.Maker`."""
         return self.encoder.cut(spell_out(rows), title)
-
-
-def digest_parts(rows: pandas.DataFrame, encoder: Maker) -> np.ndarray:
-    """Digests of all rows, made of some at a time: (rows,) of 32 bytes."""
-    digests = np.empty(len(rows), KIND)
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        part = rows.iloc[start : start + ROWS_AT_ONCE]
-        digests[start : start + ROWS_AT_ONCE] = encoder.digest(part)
-    return digests

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from finetuning.digests import digest_value
 from finetuning.known_contents import Memory
 from finetuning.locks import hold
-from finetuning.pieces import Digests, Pool, load_pool, save_pool
+from finetuning.pieces import Pool, load_pool, save_pool
 
 if TYPE_CHECKING:
     from finetuning.store import Entry
@@ -36,12 +36,12 @@ def recall_pool(work: Work) -> Pool:
             return Pool()
 
 
-def keep_pool(work: Work, pool: Pool, digests: Digests) -> None:
-    """Keep these rows for the next run, unless they are kept already."""
+def keep_pool(work: Work, pool: Pool) -> None:
+    """Keep the rows that were asked for for the next run, unless they are kept already."""
     if pool.made:
 
         def make(folder: Path) -> dict[str, Any]:
-            save_pool(pool, digests, folder)
+            save_pool(pool, folder)
             return {}
 
         _replace(work, ENCODED, "encode", make)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from finetuning.lineage import find_asker
 from finetuning.pipelines import flatten
-from tasks.announcing import describe_flow_run
+from tasks.abandoned_runs import name_writer
 from tasks.registry import TAG, find_experiment
 from tasks.stages import fetch
 
@@ -26,12 +26,14 @@ def open_run(client: MlflowClient, work: Work, digest: str) -> str:
     experiment = find_experiment(client, work.root, work.pipeline.name)
     if begun := find_run(client, experiment, digest):
         client.update_run(begun, status="RUNNING")
+        for key, value in name_writer().items():
+            client.set_tag(begun, key, value)
         return begun
     tags = {
         f"{TAG}.digest": digest,
         f"{TAG}.data_version": work.data.version,
         "mlflow.user": find_asker(),
-        **describe_flow_run(),
+        **name_writer(),
     }
     name = f"{work.pipeline.name}-{work.pipeline.strategy.kind}-{digest[:8]}"
     run_id = str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
@@ -47,7 +49,7 @@ def find_run(client: MlflowClient, experiment: str, digest: str) -> str | None:
         [experiment], f"tags.`{TAG}.digest` = '{digest}'", order_by=["start_time ASC", "run_id ASC"]
     )
     for later in found[1:]:
-        if later.info.status == "RUNNING" and LOGGED not in later.data.tags:
+        if later.info.status != "FINISHED" and LOGGED not in later.data.tags:
             client.delete_run(later.info.run_id)
     return str(found[0].info.run_id) if found else None
 

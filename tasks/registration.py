@@ -24,6 +24,7 @@ from finetuning.lineage import (
     list_obstacles,
 )
 from finetuning.statistics import SEED as RESAMPLING
+from tasks.abandoned_runs import end_gone, list_running, under_way
 from tasks.data_shifts import CHANGE, describe_change, find_change
 from tasks.evaluation import EVALUATION, PREDICTIONS
 from tasks.judging import describe_candidate, judge_candidate
@@ -84,7 +85,35 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
     client = connect(work.root)
     check_champion(client, work.pipeline.name)
     digest = work.plans["register"].key
+    end_gone(work.root, list_running(work.root))
     run_id = open_run(client, work, digest)
+    with under_way(client, work.root, run_id):
+        verdict, lineage, version, alias = _record(client, work, folder, run_id, metrics)
+    get_run_logger().info("the gate: %s", "; ".join(verdict["reasons"]))
+    for obstacle in lineage.not_reproducible:
+        get_run_logger().warning("this model cannot be reproduced: %s", obstacle)
+    return {
+        "model_version": version,
+        "model_uri": None if version is None else f"models:/{work.pipeline.name}/{version}",
+        "alias": alias,
+        "run_id": run_id,
+        "experiment_id": client.get_run(run_id).info.experiment_id,
+        "flow_run_id": lineage.flow_run_id,
+        "problem": work.pipeline.problem,
+        "data_version": work.data.version,
+        "metrics": metrics,
+        "baselines": details["baselines"],
+        "gate": verdict,
+        "not_reproducible": list(lineage.not_reproducible),
+        "tracking_uri": hide_password(find_tracking_uri(work.root)),
+    }
+
+
+def _record(
+    client: MlflowClient, work: Work, folder: Path, run_id: str, metrics: dict[str, float]
+) -> tuple[dict[str, Any], Lineage, str | None, str | None]:
+    """Judge, log and register: verdict, lineage, the version if there is one, and its alias."""
+    digest = work.plans["register"].key
     verdict = judge_candidate(client, work, run_id).to_json()
     lineage = trace(work, verdict, run_id)
     write_record(work, folder, verdict, lineage)
@@ -105,25 +134,7 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
         alias, refusal = offer(client, work.root, work.pipeline.name, version, automatic)
         if refusal:
             get_run_logger().warning("%s", refusal)
-    client.set_terminated(run_id, "FINISHED")
-    get_run_logger().info("the gate: %s", "; ".join(verdict["reasons"]))
-    for obstacle in lineage.not_reproducible:
-        get_run_logger().warning("this model cannot be reproduced: %s", obstacle)
-    return {
-        "model_version": version,
-        "model_uri": None if version is None else f"models:/{work.pipeline.name}/{version}",
-        "alias": alias,
-        "run_id": run_id,
-        "experiment_id": client.get_run(run_id).info.experiment_id,
-        "flow_run_id": lineage.flow_run_id,
-        "problem": work.pipeline.problem,
-        "data_version": work.data.version,
-        "metrics": metrics,
-        "baselines": details["baselines"],
-        "gate": verdict,
-        "not_reproducible": list(lineage.not_reproducible),
-        "tracking_uri": hide_password(find_tracking_uri(work.root)),
-    }
+    return verdict, lineage, version, alias
 
 
 def trace(work: Work, verdict: dict[str, Any], run_id: str) -> Lineage:

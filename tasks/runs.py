@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from finetuning.digests import digest_value
 from finetuning.reconciliation import Attempt, Ending
@@ -58,6 +59,20 @@ def list_attempts(client: SyncPrefectClient, tags: Collection[str]) -> dict[str,
         if len(runs) < LARGEST_PAGE:
             break
     return attempts
+
+
+def find_ended(client: SyncPrefectClient, ids: Collection[str]) -> set[str]:
+    """Those of some flow runs that have ended in whatever way."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    ended, wanted = set(), sorted(ids)
+    for start in range(0, len(wanted), LARGEST_PAGE):
+        part = [UUID(one) for one in wanted[start : start + LARGEST_PAGE]]
+        runs = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=part)), limit=LARGEST_PAGE
+        )
+        ended |= {str(run.id) for run in runs if run.state is not None and run.state.is_final()}
+    return ended
 
 
 def _tell(run: FlowRun) -> Attempt:

@@ -13,7 +13,6 @@ from finetuning import images, pieces, pixels
 from finetuning.config import Pipeline
 from finetuning.digests import digest_folder
 from finetuning.sources import BaseModel
-from tasks import encoding
 from tasks.data_files import hash_folder
 from tasks.data_state import DataVersion, folder_version
 from tasks.encoding import encode
@@ -120,17 +119,16 @@ def test_texts_encoded_in_parts_are_those_encoded_at_once(tmp_path, bert_folder,
     write_table(tmp_path / "data" / "toys" / "train.csv", rows)
     work = make_work(tmp_path, TEXTS, bert_folder)
     _, whole = run(work)
-    for module in (pieces, encoding):
-        monkeypatch.setattr(module, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(pieces, "ROWS_AT_ONCE", 7)
     assert rebuild(work)[1] == whole
     assert len(recall_pool(work).digests) == 40
 
 
-def keep_often(work, pool, digests):
+def keep_often(work, pool):
     """Another run's part: keep and recall, again and again."""
     with disable_run_logger():
         for _ in range(10):
-            keep_pool(work, pool, digests)
+            keep_pool(work, pool)
             if not recall_pool(work).sources:
                 raise SystemExit("a pool that was being replaced was seen as none")
 
@@ -141,11 +139,10 @@ def test_two_processes_at_once_are_safe(tmp_path, bert_folder):
     work = make_work(tmp_path, TEXTS, bert_folder)
     run(work)
     pool = recall_pool(work)
-    digests = pool.digests
     fresh = replace(pool, made=1)
     # Not forked: what the other tests' libraries do in threads is not this test's business.
     begin = multiprocessing.get_context("spawn").Process
-    both = [begin(target=keep_often, args=(work, fresh, digests)) for _ in range(2)]
+    both = [begin(target=keep_often, args=(work, fresh)) for _ in range(2)]
     for one in both:
         one.start()
     for one in both:

@@ -1,0 +1,120 @@
+"""MLflow runs whose process has gone: they are ended, so that none seems to go on for ever."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.client.orchestration import get_client
+from prefect.logging import get_run_logger
+
+from tasks.announcing import describe_flow_run
+from tasks.patience import find_silence
+from tasks.registry import PAGE, TAG, connect, find_tracking_uri
+from tasks.registry_tables import ask_questions
+from tasks.runs import find_ended
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PROCESS = f"{TAG}.process"  # on a run: the machine, process id and beginning of what writes it
+FLOW_RUN = f"{TAG}.flow_run_id"
+LATEST = 2.0  # seconds by which the system may tell a process's beginning differently
+_QUESTION = (
+    "select t.run_uuid, t.key, t.value from runs r join tags t on t.run_uuid = r.run_uuid"
+    " where r.status = 'RUNNING' and r.lifecycle_stage = 'active' and t.key in (?, ?)"
+)
+Marks = dict[str, dict[str, str]]  # run -> which of the two tags, and what it says
+
+
+def name_writer() -> dict[str, str]:
+    """The tags of a run that this process writes: what tells it from others, and its flow run."""
+    import psutil  # type: ignore[import-untyped]  # it has no types
+
+    own = psutil.Process()
+    mark = f"{socket.gethostname()} {own.pid} {own.create_time():.0f}"
+    return {PROCESS: mark, **describe_flow_run()}
+
+
+def has_ended(tags: Mapping[str, str], ended: Collection[str]) -> bool:
+    """Whether a run's writer has ended: its process on this machine, elsewhere its flow run."""
+    import psutil
+
+    host, _, process = tags.get(PROCESS, "").partition(" ")
+    if host != socket.gethostname():
+        return tags.get(FLOW_RUN) in ended
+    number, began = process.split()
+    try:
+        # Another process may have taken the number since.
+        return bool(abs(psutil.Process(int(number)).create_time() - float(began)) > LATEST)
+    except psutil.Error:
+        return True
+
+
+@contextmanager
+def under_way(client: MlflowClient, root: Path, run_id: str) -> Iterator[None]:
+    """A run that this process writes: finished at the end, or failed where that is by an error.
+
+    Where the tracking server is away nothing can be said there; whoever comes next says it.
+    """
+    try:
+        yield
+    except BaseException as error:
+        uri = find_tracking_uri(root)
+        if not uri.startswith("http") or find_silence(uri) is None:
+            with suppress(Exception):  # the error that it is told for is the one to be seen
+                status = "FAILED" if isinstance(error, Exception) else "KILLED"
+                client.set_terminated(run_id, status)
+        raise
+    client.set_terminated(run_id, "FINISHED")
+
+
+@task(name="end abandoned")
+def end_abandoned(root: Path) -> list[str]:
+    """End the MLflow runs whose process or flow run has ended without saying so; their ids."""
+    marks = list_running(root)
+    asked = {tags[FLOW_RUN] for tags in marks.values() if FLOW_RUN in tags}
+    ended: set[str] = set()
+    if asked:
+        with get_client(sync_client=True) as client:
+            ended = find_ended(client, asked)
+    gone = end_gone(root, marks, ended)
+    for run_id in gone:
+        get_run_logger().info("the MLflow run %s is ended: its process has gone", run_id)
+    return gone
+
+
+def end_gone(root: Path, marks: Marks, ended: Collection[str] = ()) -> list[str]:
+    """End those of some runs whose process has gone, or elsewhere whose flow run has ended."""
+    gone = [run_id for run_id, tags in marks.items() if has_ended(tags, ended)]
+    if gone:
+        registry = connect(root)
+        for run_id in gone:
+            registry.set_terminated(run_id, "KILLED")
+    return gone
+
+
+def list_running(root: Path) -> Marks:
+    """The tags of the MLflow runs of this project's pipelines that are under way."""
+    marks: Marks = {}
+    if (found := ask_questions(root, [(_QUESTION, (PROCESS, FLOW_RUN))])) is not None:
+        for run_id, key, value in found[0]:
+            marks.setdefault(run_id, {})[key] = value
+        return marks
+    registry, page = connect(root), None
+    experiments = [one.experiment_id for one in registry.search_experiments(max_results=PAGE)]
+    while experiments:
+        runs = registry.search_runs(
+            experiments, "attributes.status = 'RUNNING'", max_results=PAGE, page_token=page
+        )
+        for run in runs:
+            tags = {key: run.data.tags[key] for key in (PROCESS, FLOW_RUN) if key in run.data.tags}
+            if tags:
+                marks[run.info.run_id] = tags
+        if not (page := runs.token):
+            break
+    return marks
