@@ -25,6 +25,7 @@ from flows.forms import make_form
 from flows.upkeep import crash_orphans, drop_late, limit_device
 from flows.warm_starts import fork_runs
 from flows.webhooks import SERVER, listen, subscribe
+from tasks.wakes import answer_wakes
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 LOOKING = 2.0  # seconds between two looks at the pipelines' files
 AT_ONCE = 2  # runs that compute; the others wait, without a process that fills the memory
-POLLING = 0.5  # seconds between two questions for runs that are due
+POLLING = 0.5  # seconds between two questions for runs that are due; see also `tasks.wakes`
 WATCHING = 60  # seconds between two runs of watch
 TAG = "tunesmith"
 # What is not set is left as it is: these are the user's, set in the UI.
@@ -69,11 +70,16 @@ async def serve_pipelines(root: Path) -> None:
             await asyncio.sleep(LOOKING)
         os.kill(os.getpid(), signal.SIGTERM)  # nobody watches over this process any more
 
-    looking = asyncio.create_task(look())
+    async def ask() -> None:
+        for one in (quick, runner):
+            await one._get_and_submit_flow_runs()  # type: ignore[no-untyped-call]
+
+    besides = [asyncio.create_task(look()), asyncio.create_task(answer_wakes(root, ask))]
     try:
         await asyncio.gather(quick.start(), runner.start())
     finally:
-        looking.cancel()
+        for one in besides:
+            one.cancel()
 
 
 async def deploy_changed(root: Path, runner: Runner, known: dict[str, float]) -> None:

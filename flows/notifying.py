@@ -19,6 +19,7 @@ from finetuning.digests import write_atomically
 from finetuning.errors import TunesmithError, wrong
 from tasks.planning import STATE
 from tasks.repository import find_hooks
+from tasks.wakes import wake
 
 WATCH = "watch/watch"
 PATIENCE = 10.0  # seconds
@@ -48,6 +49,7 @@ def notify(root: Path) -> dict[str, Any]:
     try:
         deployment = ask(url, f"/deployments/name/{WATCH}")["id"]
         ask(url, f"/deployments/{deployment}/create_flow_run", {})
+        wake(root)
     except HTTPError as error:
         if error.code == 404:
             said = f"nobody serves {WATCH} at {url}: tunesmith up"

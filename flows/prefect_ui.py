@@ -13,6 +13,7 @@ import os
 import sys
 from typing import Any
 
+from flows.garbage import collect_apart
 from flows.insistence import Application, Message, Send, insist
 
 API = "PREFECT_SERVER_UI_API_URL"  # in the environment: where a browser finds the API
@@ -48,6 +49,7 @@ def serve(port: int, host: str) -> None:
     from prefect.server.api.server import create_app
 
     application: Any = create_app(final=True)
+    collect_apart()
     restricted = insist(restrict(application, os.environ[API]))
     uvicorn.run(restricted, host=host, port=port, log_level="error", lifespan="on")
 

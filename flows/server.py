@@ -21,6 +21,7 @@ from typing import Any
 from finetuning.errors import TunesmithError
 from finetuning.locks import hold
 from flows.databases import LOCK, lay_database
+from flows.garbage import collect_apart
 from flows.insistence import insist
 from flows.processes import HOST, Part, await_health, end_part, is_healthy, start
 from tasks.patience import find_silence, name_place
@@ -156,6 +157,7 @@ def serve(port: int, owner: int) -> None:
 
     threading.Thread(target=watch, daemon=True).start()
     application: Any = create_app()
+    collect_apart()
     uvicorn.run(insist(application), host=HOST, port=port, log_level="error", lifespan="on")
 
 

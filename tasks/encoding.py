@@ -14,7 +14,7 @@ from finetuning.problem import find_problem
 from finetuning.snapshots import SPLITS, spell_out
 from tasks.kept_rows import keep_pool, recall_pool
 from tasks.pinned_data import pin
-from tasks.snapshot import read_compact_rows
+from tasks.snapshot import read_compact_rows, release_unused
 from tasks.stages import Outcome, fetch, perform, stage
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def _make(work: Work, folder: Path, told: list[str]) -> dict[str, Any]:
     classes = np.broadcast_to(np.asarray(found, np.int64), len(rows))
     members = {split: np.flatnonzero(rows["split"] == split) for split in SPLITS}
     index = rows.index.to_numpy(np.int64)
-    del rows  # a third of the memory, and no longer needed
+    del rows, found  # a third of the memory, and no longer needed
+    release_unused()
     counts, longest = {}, 0
     for name, places in members.items():
         pieces = pool.select(pool.asked[places])

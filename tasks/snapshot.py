@@ -72,5 +72,12 @@ def read_compact_rows(folder: Path, without: Sequence[str] = ()) -> pandas.DataF
 
     names = pyarrow.parquet.read_schema(folder / ROWS).names
     rows = pandas.read_parquet(folder / ROWS, columns=[n for n in names if n not in without])
-    pyarrow.default_memory_pool().release_unused()  # what unpacking has left behind
+    release_unused()  # what unpacking has left behind
     return rows
+
+
+def release_unused() -> None:
+    """Give back what pyarrow has freed: it keeps that for itself, hundreds of MiB of many rows."""
+    import pyarrow
+
+    pyarrow.default_memory_pool().release_unused()

@@ -26,6 +26,7 @@ from tasks.data_changes import (
 from tasks.data_state import refuse
 from tasks.runs import find_deployment, list_attempts, mark_change, start_run
 from tasks.standing import Standing, read_standing
+from tasks.wakes import wake
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -143,6 +144,7 @@ def start(
     reason = _explain(change.folder, change.version, change.standing, decision)
     parameters = {"data_version": change.version, "reason": reason}
     start_run(client, deployment, parameters, change.tag, decision.attempt)
+    wake(root)
     return f"started: {reason}"
 
 
@@ -175,6 +177,7 @@ def start_release(root: Path, name: str) -> str:
         if deployment is None:
             return f"version {standing.champion} waits for its release, and nobody serves {RELEASE}"
         start_run(client, deployment, {"model": name}, tag, decision.attempt)
+        wake(root)
     return f"release of version {standing.champion} started"
 
 
