@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from prefect.logging import get_run_logger
 
 from finetuning.errors import ValidationError
-from tasks.snapshot import read_compact_rows
+from tasks.snapshot import read_column, read_compact_rows
 from tasks.stages import Outcome, fetch, perform, stage
-from tasks.validation import validate_rows
+from tasks.validation import number_keys, validate_rows
 from tasks.validation_report import ValidationReport, raise_if_invalid, write_report
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ def validate(work: Work) -> Outcome:
 
 
 def _make(work: Work, folder: Path) -> dict[str, Any]:
-    rows = read_compact_rows(fetch(work, "snapshot").folder)
+    folder_of_rows = fetch(work, "snapshot").folder
+    # Before the rest is read: the keys are as long as the texts, and looked at once.
+    keys = number_keys(read_column(folder_of_rows, "key"))
+    rows = read_compact_rows(folder_of_rows, without=("key",)).assign(key=keys)
     report = validate_rows(rows, work.pipeline.data, work.pipeline.problem)
     write_report(report, folder)
     return {

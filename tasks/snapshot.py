@@ -76,6 +76,13 @@ def read_compact_rows(folder: Path, without: Sequence[str] = ()) -> pandas.DataF
     return rows
 
 
+def read_column(folder: Path, name: str) -> pandas.Series[Any]:
+    """One column of these rows."""
+    import pandas
+
+    return pandas.read_parquet(folder / ROWS, columns=[name])[name]
+
+
 def release_unused() -> None:
     """Give back what pyarrow has freed: it keeps that for itself, hundreds of MiB of many rows."""
     import pyarrow

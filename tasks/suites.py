@@ -127,6 +127,8 @@ def _cut(
         groups[_choose_group(spec.expect, built_in)][position] = spec
     yield groups["names"], frame.head(0)
     for kind, step in (("parts", ROWS_AT_ONCE), ("distinct", len(frame)), ("whole", len(frame))):
+        if not groups[kind]:
+            continue
         columns = list(frame.columns)
         if built_in:
             named = (list_named(spec.arguments) for spec in groups[kind].values())

@@ -57,11 +57,8 @@ def validate_rows(
         InputError: An expectation of the user's own does not fit Great Expectations or the rows.
         TunesmithError: A built-in expectation could not be computed.
     """
-    import pandas
-
     rows = readable(rows).reset_index(drop=True)
-    numbers = pandas.Series(pandas.factorize(rows["key"])[0])  # in place of texts: one as another
-    rows = rows.assign(key=numbers.where(numbers >= 0), file=rows["file"].astype("category"))
+    rows = rows.assign(key=number_keys(rows["key"]), file=rows["file"].astype("category"))
     own_columns = [name for name in rows.columns if name not in SOURCE_COLUMNS]
     required = [name for _, name in list_columns(data.columns, kind)]
     checking = find_problem(kind).checking
@@ -83,6 +80,16 @@ def validate_rows(
     counts = rows["split"].value_counts()
     splits = {split: int(counts.get(split, 0)) for split in (*SPLITS, LEFT_OUT)}
     return ValidationReport(splits, outcomes, version)
+
+
+def number_keys(keys: pandas.Series[Any]) -> pandas.Series[Any]:
+    """Numbers in place of texts, one as another; a missing one stays missing."""
+    import pandas
+
+    if pandas.api.types.is_numeric_dtype(keys):
+        return keys
+    numbers = pandas.Series(pandas.factorize(keys)[0])
+    return numbers.where(numbers >= 0)
 
 
 def check_expectations(data: Data, columns: Sequence[str]) -> list[Fault]:
