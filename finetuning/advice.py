@@ -1,12 +1,14 @@
 """What to begin with: strategy, learning rate and epochs for so many rows, each with its reason.
 
-For texts the numbers are those of `benchmarks/learning_rates.json`, trials of this project; a test
-holds the advice against them.
+The numbers are those of the trials that `benchmarks/learning_rates.py` ran and keeps beside it, a
+file for each problem; a test holds the advice against them.
 """
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 FEWEST_A_CLASS = 20
 SMALL = 512  # features a token up to which a model counts as small: MiniLM has 384, BERT 768
 SMALL_RATE, LARGE_RATE = 2e-4, 3e-5
+SMALL_NETWORK = 1_000_000  # parameters: those tried have 0.27 and 0.26 million
+FEW_IMAGES = 500
+FEW_IMAGES_RATE, IMAGES_RATE, PHOTOGRAPHS_RATE = 1e-2, 3e-3, 1e-3
+SMALL_WRITER_RATE, WRITER_RATE = 5e-3, 5e-5
 
 
 @dataclass(frozen=True)
@@ -28,15 +34,32 @@ class Suggestion:
     reason: str
 
 
-def advise_on_texts(rows: int, classes: int, width: int | None) -> tuple[Suggestion, ...]:
-    """Suggest how to begin to classify texts.
+@dataclass(frozen=True)
+class Size:
+    """A base model's size.
+
+    width: features a token; None where it reads no tokens or patches, or that is not known.
+    parameters: how many it has; None where that is not known.
+    """
+
+    width: int | None = None
+    parameters: int | None = None
+
+
+def advise(problem: str, rows: int, classes: int, base: Size) -> tuple[Suggestion, ...]:
+    """Suggest how to begin: strategy, epochs and learning rate, in this order.
 
     Args:
-        rows: Rows with a label, before validation and test are split off.
-        classes: Number of labels.
-        width: Features a token of the base model; None where that is not known.
+        problem: The pipeline file's problem.
+        rows: Rows to learn from, with their label, before validation and test are split off.
+        classes: Number of labels; of no importance where a problem has none.
+        base: The base model's size.
     """
-    return (_advise_strategy(rows, classes), *_advise_training(rows, width))
+    return _ADVISERS[problem](rows, classes, base)
+
+
+def _advise_on_texts(rows: int, classes: int, base: Size) -> tuple[Suggestion, ...]:
+    return (_advise_strategy(rows, classes), *_advise_training(rows, base.width))
 
 
 def _advise_strategy(rows: int, classes: int) -> Suggestion:
@@ -69,11 +92,87 @@ def _advise_training(rows: int, width: int | None) -> tuple[Suggestion, ...]:
     return often, Suggestion("training.learning_rate", LARGE_RATE, reason)
 
 
-def read_width(folder: Path) -> int | None:
-    """Features a token of a base model, as its config.json says."""
+def _advise_on_images(rows: int, classes: int, base: Size) -> tuple[Suggestion, ...]:
+    del classes  # two and ten were tried, and asked for the same
+    epochs = 8 if rows <= 5_000 else 3 if rows <= 20_000 else 2
+    often = Suggestion(
+        "training.epochs",
+        epochs,
+        "8 up to 5000 images, where the last epochs were the best ones; a rule of thumb beyond: 3 "
+        "up to 20000, else 2",
+    )
+    if base.parameters is not None and base.parameters <= SMALL_NETWORK:
+        reason = "with a network this small it was at least as good as to fit the head first"
+        rate = FEW_IMAGES_RATE if rows <= FEW_IMAGES else IMAGES_RATE
+        tried = "300" if rows <= FEW_IMAGES else "1500"
+        why = f"the best of three for {tried} images, with a network of 0.27 million parameters"
+        return (
+            Suggestion("strategy.kind", "full", reason),
+            often,
+            Suggestion("training.learning_rate", rate, why),
+        )
+    reason = "fits the head on frozen features first, safe when small; the better epoch is kept"
+    rate, why = PHOTOGRAPHS_RATE, "a rule of thumb for convolutional networks, not compared here"
+    if base.width is not None:
+        rate, why = LARGE_RATE, f"a rule of thumb for {base.width} features a patch, not compared"
+    return (
+        Suggestion("strategy.kind", "probe-then-tune", reason),
+        often,
+        Suggestion("training.learning_rate", rate, why),
+    )
+
+
+def _advise_on_questions(rows: int, classes: int, base: Size) -> tuple[Suggestion, ...]:
+    del classes  # there are none
+    reason = "the head is new, and needs the whole model to learn with it"
+    often = "a rule of thumb: 2 up to 20000 questions, else 1"
+    return (
+        Suggestion("strategy.kind", "full", reason),
+        Suggestion("training.epochs", 2 if rows <= 20_000 else 1, often),
+        _advise_training(rows, base.width)[1],
+    )
+
+
+def _advise_on_writing(rows: int, classes: int, base: Size) -> tuple[Suggestion, ...]:
+    del rows, classes  # passages may be lines or books
+    rate, why = WRITER_RATE, "a rule of thumb for models of this size, not compared here"
+    if base.parameters is not None and base.parameters <= SMALL_NETWORK:
+        rate, why = SMALL_WRITER_RATE, "the best of three, with a model of 0.26 million parameters"
+    return (
+        Suggestion("strategy.kind", "full", "with a small model far better than lora"),
+        Suggestion("training.epochs", 1, "more for a small set, while validation gets better"),
+        Suggestion("training.learning_rate", rate, why),
+    )
+
+
+_ADVISERS: dict[str, Callable[[int, int, Size], tuple[Suggestion, ...]]] = {
+    "text-classification": _advise_on_texts,
+    "image-classification": _advise_on_images,
+    "question-answering": _advise_on_questions,
+    "causal-lm": _advise_on_writing,
+}
+
+
+def read_size(folder: Path) -> Size:
+    """A base model's size, as its config.json and its weights say."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
     width = next(
         (config[name] for name in ("hidden_size", "n_embd", "d_model", "dim") if name in config),
         None,
     )
-    return width if isinstance(width, int) else None
+    return Size(width if isinstance(width, int) else None, _count_parameters(folder))
+
+
+def _count_parameters(folder: Path) -> int | None:
+    """From the shapes of the weights; None where there are none that can be read."""
+    from safetensors import SafetensorError, safe_open
+
+    count = 0
+    for path in folder.glob("*.safetensors"):
+        try:
+            with safe_open(path, framework="numpy") as weights:
+                names = list(weights.keys())
+                count += sum(math.prod(weights.get_slice(name).get_shape()) for name in names)
+        except SafetensorError:  # whoever loads the model says what is wrong with it
+            return None
+    return count or None

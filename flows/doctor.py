@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetuning.advice import advise_on_texts, read_width
+from finetuning.advice import advise, read_size
 from finetuning.errors import InputError
 from finetuning.pipelines import FOLDER, find_pipeline, list_pipelines, load_pipeline
+from finetuning.problem import find_problem
 from finetuning.snapshots import read_tables
 from finetuning.sources import PACKAGED
 from flows.environment import prepare_environment
@@ -226,20 +227,22 @@ def _check_data_set(root: Path, name: str, folder: str) -> Iterator[Check]:
 def _advise(root: Path, name: str, pipeline: Pipeline) -> Iterator[Check]:
     """What the size of the data suggests; that is no fault of a pipeline that does otherwise."""
     base = resolve_base(root, pipeline)
-    if pipeline.problem != "text-classification" or base is None:
-        return
-    if not locate(root, pipeline.data.path).exists():
+    if base is None or not locate(root, pipeline.data.path).exists():
         return
     tables = read_tables(root / pipeline.data.path, pipeline.data, pipeline.problem)
     train = next(table for table in tables if table.split == "train")
-    column = train.columns.index(pipeline.data.columns.label)
-    labels = [row[column] for row in train.values if row[column] is not None]
+    if find_problem(pipeline.problem).has_classes:
+        column = train.columns.index(pipeline.data.columns.label)
+        labels = Counter(row[column] for row in train.values if row[column] is not None)
+        rows, classes = labels.total(), len(labels)
+    else:
+        rows, classes = sum(1 for _ in train.values), 0
     chosen = {
         "strategy.kind": pipeline.strategy.kind,
         "training.epochs": pipeline.training.epochs,
         "training.learning_rate": pipeline.training.learning_rate,
     }
-    for one in advise_on_texts(len(labels), len(set(labels)), read_width(base.folder)):
+    for one in advise(pipeline.problem, rows, classes, read_size(base.folder)):
         own = chosen[one.key]
         found = f"{one.key} is {own}; suggested: {one.value} ({one.reason})"
         remedy = (

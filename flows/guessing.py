@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import yaml
 
-from finetuning.advice import advise_on_texts
+from finetuning.advice import Size, advise
 from finetuning.errors import Fault, InputError
 from finetuning.snapshots import RESERVED
 from tasks.data_state import DATA
@@ -233,7 +233,7 @@ def may_be_slice(table: pandas.DataFrame, column: Column, label: Column) -> bool
 def write_pipeline(name: str, file: str, source: str, guess: Guess, rows: int) -> str:
     """The pipeline file's text: every guess with its reason, to be checked."""
     text, label = guess.text, guess.label
-    strategy, epochs, rate = advise_on_texts(rows, label.distinct, BASE_WIDTH)
+    strategy, epochs, rate = advise("text-classification", rows, label.distinct, Size(BASE_WIDTH))
     # English has about four characters a token; another language makes the guess too short.
     length = min(256, max(32, 2 ** math.ceil(math.log2(max(guess.length / 4, 1)))))
     largest, most = next(iter(guess.counts.items()))

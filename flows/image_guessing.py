@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetuning.advice import Size, advise
 from finetuning.config import Columns
 from finetuning.images import measure_image, read
 from finetuning.places import locate
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pandas
 
 BASE = "microsoft/resnet-18"
+BASE_SIZE = Size(None, 11_000_000)
 BASE_SIDE = 224  # pixels that the base model was trained on
 ENDINGS = (
     *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
@@ -159,7 +161,7 @@ def _look_at_images(place: Path, paths: Sequence[str]) -> tuple[int, int, int]:
 def write_image_pipeline(name: str, source: str, guess: ImageGuess) -> str:
     """The pipeline file's text: every guess with its reason, to be checked."""
     rows = sum(guess.counts.values())
-    epochs = 5 if rows <= 5_000 else 3 if rows <= 20_000 else 2
+    strategy, epochs, rate = advise("image-classification", rows, len(guess.counts), BASE_SIZE)
     largest, most = next(iter(guess.counts.items()))
     share = most / rows
     # The nearest multiple of 32 that is not below the images: the base model halves five times.
@@ -185,10 +187,10 @@ def write_image_pipeline(name: str, source: str, guess: ImageGuess) -> str:
         "  # Without a network, a folder with config.json and model.safetensors, or from nothing:",
         "  # base: package:finetuning/architectures/resnet20, with strategy: {kind: scratch}",
         "strategy:",
-        "  kind: probe-then-tune  # fits the head on frozen features first, safe when small",
+        f"  kind: {strategy.value}  # {strategy.reason}",
         "training:",
-        f"  epochs: {epochs}  # a rule of thumb: 5 up to 5000 images, 3 up to 20000, else 2",
-        "  learning_rate: 1.0e-3  # a rule of thumb for convolutional networks",
+        f"  epochs: {epochs.value}  # {epochs.reason}",
+        f"  learning_rate: {rate.value:.1e}  # {rate.reason}",
         f"  image_size: {side}  # check: 95 % of the images have at most {guess.side} pixels a "
         f"side; the base model was trained on {BASE_SIDE}",
         "  augmentation: {shift: 0.1}  # check: flip: true, where a mirrored image keeps its label",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from finetuning.errors import RefusedError
+from finetuning.failures import explain, recognise
 from finetuning.roles import METRICS
 from flows.environment import prepare_environment
 from flows.preparation import check_tables, hold_pipeline, need_work, prepare_work
 from tasks.planning import STAGES
 from tasks.registered_files import is_current
-from tasks.registry import connect
+from tasks.registry import CHAMPION, connect
 
 
 def run_pipeline(root: Path, name: str, overrides: Sequence[str], quiet: bool) -> dict[str, Any]:
@@ -59,7 +61,24 @@ def start(root: Path, name: str, overrides: Sequence[str]) -> dict[str, Any]:
         from flows.finetune import finetune
 
         warm_up(ready)
-    return finetune(pipeline=name, overrides=list(overrides), root=root)
+    try:
+        return finetune(pipeline=name, overrides=list(overrides), root=root)
+    except Exception as error:
+        found = recognise(error)
+        # What is kept now was made by this run: before it, there was nothing to recall.
+        kept = recall_result(root, name, overrides) if found and found[0].passing else None
+        if kept is None:
+            raise
+        return finish(kept, str(explain(error)))
+
+
+def finish(kept: dict[str, Any], reason: str) -> dict[str, Any]:
+    """The result of a run that registered its model, and could not tell Prefect's server so."""
+    said = f"the run is done, and Prefect's server could not be told: {reason}"
+    print(f"tunesmith: {said}", file=sys.stderr)
+    stage = {"status": "kept", "seconds": 0.0, "why": "Prefect's server was away at the end"}
+    status = "promoted" if kept["alias"] == CHAMPION else "registered"
+    return kept | {"status": status, "stages": dict.fromkeys(STAGES, stage)}
 
 
 def warm_up(ready: Callable[[], bool]) -> None:

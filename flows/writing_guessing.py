@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetuning import passages, squad
+from finetuning.advice import Size, advise
 from finetuning.answers import find_first, read_answers
 from finetuning.config import Columns
 from finetuning.passages import TEXT_FILE
 from finetuning.snapshots import RESERVED
-from flows.guessing import BASE, look_at, may_be_label, quote, refuse, show
+from flows.guessing import BASE, BASE_WIDTH, look_at, may_be_label, quote, refuse, show
 from tasks.data_state import DATA
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ COMPLETIONS = {
     "prompt": ("prompt", "instruction", "input"),
     "completion": ("completion", "response", "output", "reply"),
 }
-WRITER = "distilbert/distilgpt2"
+WRITER, WRITER_PARAMETERS = "distilbert/distilgpt2", 82_000_000
 LOOKED_AT = 500  # questions whose answer is looked for in its context
 FEWEST_FOUND = 0.5  # share of answers that stand in their contexts, before a table is taken for one
 
@@ -130,23 +131,23 @@ def write_writing_pipeline(name: str, file: str, source: str, guess: WritingGues
         f"  train: {file}  # validation and test are split off it; what is asked or told alike "
         "stays together",
         f"  columns: {{{named}}}  # check",
-        *(_suggest_questions(guess) if asked else _suggest_texts()),
+        *(_suggest_questions(guess) if asked else _suggest_texts(guess)),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _suggest_questions(guess: WritingGuess) -> list[str]:
-    epochs = 2 if guess.rows <= 20_000 else 1
+    strategy, epochs, rate = advise(guess.problem, guess.rows, 0, Size(BASE_WIDTH))
     share = guess.unanswered / guess.looked_at
     return [
         "model:",
         f"  base: {BASE}  # small, quick on a CPU, and made for English",
         "strategy:",
-        "  kind: full  # the head is new, and needs the whole model to learn with it",
+        f"  kind: {strategy.value}  # {strategy.reason}",
         "training:",
-        f"  epochs: {epochs}  # a rule of thumb: 2 up to 20000 questions, else 1",
+        f"  epochs: {epochs.value}  # {epochs.reason}",
         "  batch_size: 8",
-        "  learning_rate: 2.0e-4  # a rule of thumb for this small model; 3e-5 for BERT's size",
+        f"  learning_rate: {rate.value:.1e}  # {rate.reason}",
         "  max_length: 384  # longer contexts are cut in windows that overlap by stride",
         "  stride: 128",
         "gate:",
@@ -155,16 +156,17 @@ def _suggest_questions(guess: WritingGuess) -> list[str]:
     ]
 
 
-def _suggest_texts() -> list[str]:
+def _suggest_texts(guess: WritingGuess) -> list[str]:
+    strategy, epochs, rate = advise(guess.problem, guess.rows, 0, Size(None, WRITER_PARAMETERS))
     return [
         "model:",
         f"  base: {WRITER}  # 82 million parameters, made for English; slow without a GPU",
         "strategy:",
-        "  kind: full",
+        f"  kind: {strategy.value}  # {strategy.reason}",
         "training:",
-        "  epochs: 1  # more for a small set, while validation gets better",
+        f"  epochs: {epochs.value}  # {epochs.reason}",
         "  batch_size: 8",
-        "  learning_rate: 5.0e-5  # a rule of thumb for models of this size",
+        f"  learning_rate: {rate.value:.1e}  # {rate.reason}",
         "  max_length: 256",
         "  stride: 128",
         "gate:",

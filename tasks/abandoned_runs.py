@@ -12,7 +12,7 @@ from prefect import task
 from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
 
-from tasks.announcing import describe_flow_run
+from tasks.announcing import FLOW_RUN, describe_flow_run
 from tasks.patience import find_silence
 from tasks.registry import PAGE, TAG, connect, find_tracking_uri
 from tasks.registry_tables import ask_questions
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PROCESS = f"{TAG}.process"  # on a run: the machine, process id and beginning of what writes it
-FLOW_RUN = f"{TAG}.flow_run_id"
 LATEST = 2.0  # seconds by which the system may tell a process's beginning differently
 _QUESTION = (
     "select t.run_uuid, t.key, t.value from runs r join tags t on t.run_uuid = r.run_uuid"

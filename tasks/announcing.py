@@ -18,6 +18,7 @@ REGISTERED = "tunesmith.model.registered"
 PROMOTED = "tunesmith.model.promoted"
 ROLLED_BACK = "tunesmith.model.rolled_back"
 FAILED = "tunesmith.run.failed"
+FLOW_RUN = f"{TAG}.flow_run_id"  # on an MLflow run
 UI = "TUNESMITH_MLFLOW_URL"  # where people open MLflow; `tunesmith up` sets it
 
 
@@ -60,7 +61,7 @@ def describe_flow_run() -> dict[str, str]:
     identifier = flow_run.get_id()
     if identifier is None:
         return {}
-    tags = {f"{TAG}.flow_run_id": str(identifier)}
+    tags = {FLOW_RUN: str(identifier)}
     if address := url_for("flow-run", obj_id=identifier):
         tags["mlflow.note.content"] = f"Made by [this flow run]({address}) in Prefect."
     return tags

@@ -126,3 +126,18 @@ def test_a_registry_that_goes_away_costs_no_training(noted, registry, monkeypatc
         steps = [point.step for point in client.get_metric_history(result["run_id"], key)]
         assert steps == list(range(len(steps))), key
         assert steps
+
+
+@pytest.mark.usefixtures("first")
+def test_a_flow_server_that_is_away_at_the_end_takes_nothing_back(
+    project, flows, monkeypatch, capsys
+):
+    """The model is registered, the command says so, and the next one has nothing to do."""
+    flows.shut_for = None
+    flows.plans = {"set_state": ["serve", "shut"]}
+    result = run(project, monkeypatch, 3)
+    assert flows.plans == {"set_state": []}
+    assert result["status"] == "registered"
+    assert result["stages"]["register"]["status"] == "kept"
+    flows.open()
+    assert run(project, monkeypatch, 3)["status"] == "unchanged"
