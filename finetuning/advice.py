@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -126,10 +126,14 @@ def _advise_on_questions(rows: int, classes: int, base: Size) -> tuple[Suggestio
     del classes  # there are none
     reason = "the head is new, and needs the whole model to learn with it"
     often = "a rule of thumb: 2 up to 20000 questions, else 1"
+    rate = _advise_training(rows, base.width)[1]
+    if rate.value == SMALL_RATE:
+        why = "the best of three for 500 questions with a model of 384 features, which were too few"
+        rate = replace(rate, reason=f"{why}: expect an F1 above 0.5 from some thousands on")
     return (
         Suggestion("strategy.kind", "full", reason),
         Suggestion("training.epochs", 2 if rows <= 20_000 else 1, often),
-        _advise_training(rows, base.width)[1],
+        rate,
     )
 
 

@@ -25,10 +25,11 @@ STATUSES = {
     "miss": "404 Not Found",
 }
 PORTS = range(20_000, 32_000)
+TAKEN = set()  # in this process; what is to listen there may not yet
 
 
 def take_port():
-    """A port that nothing listens on."""
+    """A port that nothing listens on, and that was not taken before."""
     while True:
         port = random.SystemRandom().choice(PORTS)
         with socket.socket() as probe:
@@ -36,6 +37,8 @@ def take_port():
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        if port not in TAKEN:
+            TAKEN.add(port)
             return port
 
 

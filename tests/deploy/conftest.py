@@ -106,7 +106,7 @@ class Worker:
     def stop(self):
         """End it, so that the next run is another worker's."""
         self.process.terminate()
-        self.process.wait(60)
+        self.process.wait(180)
 
     @property
     def said(self):
