@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +16,7 @@ from finetuning.pipelines import find_pipeline, load_pipeline
 from finetuning.snapshots import read_tables
 from finetuning.sources import BaseModel
 from tasks.base_models import resolve_base
+from tasks.noted_processes import note_flow_run
 from tasks.planning import STATE, Work, plan
 from tasks.repository import read_commit
 from tasks.versioning import DataVersion, resolve
@@ -103,9 +104,8 @@ def check_tables(work: Work) -> None:
         read_tables(work.root / work.pipeline.data.path, work.pipeline.data, work.pipeline.problem)
 
 
-def hold_pipeline(
-    root: Path, name: str, overrides: Sequence[str] = ()
-) -> AbstractContextManager[None]:
+@contextmanager
+def hold_pipeline(root: Path, name: str, overrides: Sequence[str] = ()) -> Iterator[None]:
     """Be the only run of a pipeline, among all processes; one that has to wait says so."""
     pipeline = load_pipeline(find_pipeline(root, name), overrides).name
 
@@ -113,4 +113,5 @@ def hold_pipeline(
         text = f"tunesmith: another run of {pipeline} is under way; this one begins when it ends"
         print(text, file=sys.stderr, flush=True)
 
-    return hold(root / STATE / "locks" / f"{pipeline}.run", say)
+    with note_flow_run(root), hold(root / STATE / "locks" / f"{pipeline}.run", say):
+        yield

@@ -7,12 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.devices import DEVICES, name_device
-from tasks.runs import LARGEST_PAGE
+from tasks.runs import LARGEST_PAGE, ORPHANED
 
 if TYPE_CHECKING:
     from uuid import UUID
-
-ORPHANED = "Its process has gone: the same run again goes on from what is kept."
 
 
 async def limit_device() -> None:

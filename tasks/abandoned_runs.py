@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from prefect import task
 from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
 
 from tasks.announcing import FLOW_RUN, describe_flow_run
+from tasks.noted_processes import has_gone, list_gone, mark_process
 from tasks.patience import find_silence
 from tasks.registry import PAGE, TAG, connect, find_tracking_uri
 from tasks.registry_tables import ask_questions
-from tasks.runs import find_ended
+from tasks.runs import ORPHANED, find_ended
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PROCESS = f"{TAG}.process"  # on a run: the machine, process id and beginning of what writes it
-LATEST = 2.0  # seconds by which the system may tell a process's beginning differently
 _QUESTION = (
     "select t.run_uuid, t.key, t.value from runs r join tags t on t.run_uuid = r.run_uuid"
     " where r.status = 'RUNNING' and r.lifecycle_stage = 'active' and t.key in (?, ?)"
@@ -32,26 +32,13 @@ Marks = dict[str, dict[str, str]]  # run -> which of the two tags, and what it s
 
 def name_writer() -> dict[str, str]:
     """The tags of a run that this process writes: what tells it from others, and its flow run."""
-    import psutil  # type: ignore[import-untyped]  # it has no types
-
-    own = psutil.Process()
-    mark = f"{socket.gethostname()} {own.pid} {own.create_time():.0f}"
-    return {PROCESS: mark, **describe_flow_run()}
+    return {PROCESS: mark_process(), **describe_flow_run()}
 
 
 def has_ended(tags: Mapping[str, str], ended: Collection[str]) -> bool:
     """Whether a run's writer has ended: its process on this machine, elsewhere its flow run."""
-    import psutil
-
-    host, _, process = tags.get(PROCESS, "").partition(" ")
-    if host != socket.gethostname():
-        return tags.get(FLOW_RUN) in ended
-    number, began = process.split()
-    try:
-        # Another process may have taken the number since.
-        return bool(abs(psutil.Process(int(number)).create_time() - float(began)) > LATEST)
-    except psutil.Error:
-        return True
+    gone = has_gone(tags[PROCESS]) if PROCESS in tags else None
+    return tags.get(FLOW_RUN) in ended if gone is None else gone
 
 
 @contextmanager
@@ -74,7 +61,8 @@ def under_way(client: MlflowClient, root: Path, run_id: str) -> Iterator[None]:
 
 @task(name="end abandoned")
 def end_abandoned(root: Path) -> list[str]:
-    """End the MLflow runs whose process or flow run has ended without saying so; their ids."""
+    """End the flow runs and the MLflow runs whose process has gone without saying so; their ids."""
+    crashed = crash_gone(root)
     marks = list_running(root)
     asked = {tags[FLOW_RUN] for tags in marks.values() if FLOW_RUN in tags}
     ended: set[str] = set()
@@ -84,7 +72,29 @@ def end_abandoned(root: Path) -> list[str]:
     gone = end_gone(root, marks, ended)
     for run_id in gone:
         get_run_logger().info("the MLflow run %s is ended: its process has gone", run_id)
-    return gone
+    return [*crashed, *gone]
+
+
+def crash_gone(root: Path) -> list[str]:
+    """Mark the flow runs as crashed whose process on this machine was killed; their ids.
+
+    Prefect's runner does so for those that it started, and a command is nobody's to watch over.
+    """
+    from prefect.exceptions import ObjectNotFound
+    from prefect.states import Crashed
+
+    crashed: list[str] = []
+    if not (notes := list_gone(root)):
+        return crashed
+    with get_client(sync_client=True) as client:
+        for note in notes:
+            with suppress(ObjectNotFound, ValueError):  # another server's, or no flow run's
+                run = client.read_flow_run(UUID(note.name))
+                if run.state is None or not run.state.is_final():
+                    client.set_flow_run_state(run.id, Crashed(message=ORPHANED), force=True)
+                    crashed.append(note.name)
+            note.unlink(missing_ok=True)
+    return crashed
 
 
 def end_gone(root: Path, marks: Marks, ended: Collection[str] = ()) -> list[str]:

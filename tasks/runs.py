@@ -17,6 +17,7 @@ MARK = "change:"
 # Errors that the same run would end with again; the first word of what Prefect says of a failure.
 FINAL = ("InputError", "ValidationError", "RefusedError", "ReleaseError")
 LARGEST_PAGE = 200  # runs that Prefect's server gives at once
+ORPHANED = "Its process has gone: the same run again goes on from what is kept."
 _PREFIX = "Flow run encountered an exception: "
 
 

@@ -1,14 +1,21 @@
 """A run whose process dies in the middle of the training goes on from there."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from uuid import UUID
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from tasks.abandoned_runs import crash_gone
+from tasks.noted_processes import list_gone
+from tasks.runs import ORPHANED
 from tests.support import begin_project, make_environment, run
 
 STEPS = 20
@@ -69,6 +76,17 @@ def forget_time(facts):
     return {**facts, "samples_per_second": 0, "history": history}
 
 
+def check_crash(project):
+    """The flow run of the process that was killed is under way until `watch` looks."""
+    (note,) = list_gone(project)
+    with temporary_settings({PREFECT_API_URL: os.environ["PREFECT_API_URL"]}):
+        assert crash_gone(project) == [note.name]
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(UUID(note.name)).state
+    assert (state.type.value, state.message) == ("CRASHED", ORPHANED)
+    assert list_gone(project) == []
+
+
 @pytest.mark.usefixtures("one_server")
 def test_a_run_that_is_killed_twice_ends_as_another_one(project):
     """SIGTERM costs no step and ends with a message, SIGKILL costs what came since the checkpoint.
@@ -85,6 +103,7 @@ def test_a_run_that_is_killed_twice_ends_as_another_one(project):
     assert f"training goes on from step {stopped} of {TOTAL}" in said
     killed = list_steps(project)[-1]
     assert killed > stopped
+    check_crash(project)
     said = run(project, "run", "toy", *WORDS).stderr
     epoch = killed // EPOCH_STEPS + 1
     assert f"training goes on from step {killed} of {TOTAL} (epoch {epoch})" in said
