@@ -73,11 +73,12 @@ def start(root: Path, name: str, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def finish(kept: dict[str, Any], reason: str) -> dict[str, Any]:
-    """The result of a run that registered its model, and could not tell Prefect's server so."""
+    """The result of a run that ended with a verdict, and could not tell Prefect's server so."""
     said = f"the run is done, and Prefect's server could not be told: {reason}"
     print(f"tunesmith: {said}", file=sys.stderr)
     stage = {"status": "kept", "seconds": 0.0, "why": "Prefect's server was away at the end"}
-    status = "promoted" if kept["alias"] == CHAMPION else "registered"
+    passed = "promoted" if kept["alias"] == CHAMPION else "registered"
+    status = passed if kept["gate"]["promote"] else "refused"
     return kept | {"status": status, "stages": dict.fromkeys(STAGES, stage)}
 
 

@@ -108,7 +108,7 @@ def end_gone(root: Path, marks: Marks, ended: Collection[str] = ()) -> list[str]
 
 
 def list_running(root: Path) -> Marks:
-    """The tags of the MLflow runs of this project's pipelines that are under way."""
+    """The tags of the MLflow runs that are under way, of this project's pipelines and others'."""
     marks: Marks = {}
     if (found := ask_questions(root, [(_QUESTION, (PROCESS, FLOW_RUN))])) is not None:
         for run_id, key, value in found[0]:
