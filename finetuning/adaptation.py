@@ -128,10 +128,9 @@ def _adapt(
     groups = layer_groups(model)
     if announce is not None:
         announce(groups, table)
-    with skip_blocks(model, count_frozen_blocks(table), (rows, validation), device, place) as (
-        rows,
-        validation,
-    ):
+    blocks = count_frozen_blocks(model, groups, table)
+    splits = problem.encoding.vary(rows, settings), validation
+    with skip_blocks(model, blocks, splits, device, place) as (rows, validation):
         checkpoint = None if saving is None or not table else recall(saving, device)
         before: tuple[Epoch, ...] = ()
         # A checkpoint holds the probe, its epoch and the head that it left.
@@ -139,11 +138,10 @@ def _adapt(
             before = (_probe(model, rows, validation, device, settings, find_features),)
             if report is not None:
                 report(before[0])
-        varied = problem.encoding.vary(rows, settings)
         result = Result(before, 0, 0, 0.0)
         if table:
             result = train(
-                model, table, varied, validation, problem.scoring, settings, device, before,
+                model, table, rows, validation, problem.scoring, settings, device, before,
                 report, saving, checkpoint, micro_batch,
             )  # fmt: skip
     trained, deterministic = count_trained(model, groups, table), deterministic and result.alike
@@ -165,7 +163,7 @@ def _probe(
         other = compute_features(model, validation, device, "features of validation")
     else:
         own, other = find_features(model, rows, validation, device)
-    labels, others = torch.from_numpy(rows.labels), torch.from_numpy(validation.labels)
+    labels, others = torch.tensor(rows.labels), torch.tensor(validation.labels)
     classes, weights = model.head.out_features, None
     if settings.class_weights == "balanced":
         weights = torch.from_numpy(balance(rows.labels, classes))

@@ -38,11 +38,17 @@ class ImageClassifier(nn.Module):
         for name, values in (("mean", taken.mean), ("deviation", taken.deviation)):
             shaped = torch.tensor(values).view(1, -1, 1, 1)
             self.register_buffer(name, shaped, persistent=False)
+        self.resumed: Tensor | None = None
         # A transformer that was made for other sizes stretches its positions where it can.
         self.stretches = "interpolate_pos_encoding" in inspect.signature(base.forward).parameters
 
-    def features(self, pixel_values: Tensor) -> Tensor:
-        """Pooled features: (batch, channels, side, side), 0 to 255 -> (batch, hidden)."""
+    def features(self, pixel_values: Tensor, states: Tensor | None = None) -> Tensor:
+        """Pooled features: (batch, channels, side, side), 0 to 255 -> (batch, hidden).
+
+        Where the lower blocks are left out (`finetuning.prefixes`), states are what would have left
+        them, and pixel_values have no rows.
+        """
+        self.resumed = states
         scaled = (pixel_values.float() / WHITE - self.mean) / self.deviation
         extra = {"interpolate_pos_encoding": True} if self.stretches else {}
         hidden = self.base(pixel_values=scaled, **extra).last_hidden_state
@@ -51,9 +57,9 @@ class ImageClassifier(nn.Module):
         # (batch, patches, hidden), the class token first where there is one
         return cast(Tensor, hidden[:, 0] if self.pooling == "cls" else hidden.float().mean(dim=1))
 
-    def forward(self, pixel_values: Tensor) -> Tensor:
+    def forward(self, pixel_values: Tensor, states: Tensor | None = None) -> Tensor:
         """Logits: (batch, channels, side, side), 0 to 255 -> (batch, classes)."""
-        return cast(Tensor, self.head(self.dropout(self.features(pixel_values))))
+        return cast(Tensor, self.head(self.dropout(self.features(pixel_values, states))))
 
 
 def _find_width(config: Any) -> int:

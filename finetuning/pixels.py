@@ -99,13 +99,15 @@ class ImageRows:
 
     pixels: uint8, (rows, channels, side, side). labels: int64, (rows,), -1 where unknown.
     augmentation: what `draw` changes; None changes nothing. weights: fp32, (classes,), what a row
-    of each class counts for.
+    of each class counts for. states: fp32, (rows, and the shape of one), what leaves the frozen
+    layers where that is kept; none of the three is ever written to disk.
     """
 
     pixels: np.ndarray
     labels: np.ndarray
     augmentation: Augmentation | None = None
     weights: np.ndarray | None = None
+    states: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -116,14 +118,23 @@ class ImageRows:
         return np.full(len(self), TOKENS_AN_IMAGE)
 
     def take(self, chosen: np.ndarray) -> ImageRows:
-        """Some of the rows, in the order in which they are named."""
-        return replace(self, pixels=self.pixels[chosen], labels=self.labels[chosen])
+        """Some of the rows, in the order in which they are named; without states."""
+        few = replace(self, pixels=self.pixels[chosen], labels=self.labels[chosen])
+        return replace(few, states=None)
 
     def collate(self, chosen: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
-        """The chosen images as they are: pixel_values, (batch, channels, side, side) uint8."""
+        """The chosen images as they are: pixel_values, (batch, channels, side, side) uint8.
+
+        Where states are kept they come in the images' place, and pixel_values have no rows: so what
+        lies below the kept layers has nothing to compute.
+        """
         import torch
 
-        return {"pixel_values": torch.from_numpy(self.pixels[np.asarray(chosen)])}
+        places = np.asarray(chosen)
+        if self.states is not None:
+            none = torch.empty((0, *self.pixels.shape[1:]), dtype=torch.uint8)
+            return {"pixel_values": none, "states": self.states[torch.from_numpy(places)]}
+        return {"pixel_values": torch.from_numpy(self.pixels[places])}
 
     def draw(
         self, chosen: Sequence[int] | np.ndarray, classes: int
@@ -133,15 +144,16 @@ class ImageRows:
 
         from finetuning.augmentation import augment, mix
 
-        images = torch.from_numpy(self.pixels[np.asarray(chosen)])
+        batch = self.collate(chosen)
         targets = torch.from_numpy(self.labels[np.asarray(chosen)])
         if self.augmentation is not None:
-            images = augment(images, self.augmentation)
+            images = augment(batch["pixel_values"], self.augmentation)
             if self.augmentation.mixup:
                 images, targets = mix(images, targets, classes, self.augmentation.mixup)
+            batch = {"pixel_values": images}
         if self.weights is not None:
             targets = weigh_targets(targets, self.weights, classes)
-        return {"pixel_values": images}, targets
+        return batch, targets
 
 
 def save_rows(rows: ImageRows, path: Path) -> None:
@@ -161,7 +173,9 @@ def load_rows(path: Path) -> ImageRows:
 def vary(rows: ImageRows, training: Training) -> ImageRows:
     """The training rows with the changes and weights that are asked for."""
     weights = None if training.class_weights == "none" else balance(rows.labels)
-    return replace(rows, augmentation=training.augmentation, weights=weights)
+    changes = any(training.augmentation.model_dump().values())
+    asked = training.augmentation if changes else None
+    return replace(rows, augmentation=asked, weights=weights)
 
 
 @dataclass(frozen=True)

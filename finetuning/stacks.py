@@ -25,6 +25,16 @@ def list_blocks(base: nn.Module) -> tuple[tuple[str, ...], ...]:
     return tuple((f"{stack}.{number}.",) for number in range(len(blocks)))
 
 
+def find_modules(base: nn.Module, blocks: int) -> tuple[tuple[str, nn.Module], ...]:
+    """The modules of the lowest blocks with their names, from bottom to top.
+
+    There are none where a block's parameters are named one by one, as those of timm are.
+    """
+    names = [prefix.removesuffix(".") for block in list_blocks(base)[:blocks] for prefix in block]
+    known = dict(base.named_modules())
+    return tuple((name, known[name]) for name in names) if known.keys() >= set(names) else ()
+
+
 def _list_timm_blocks(wrapped: nn.Module) -> tuple[tuple[str, ...], ...]:
     """The groups that timm itself makes for rates that fall layer by layer; the first is the stem.
 

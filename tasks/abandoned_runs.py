@@ -15,7 +15,7 @@ from prefect.logging import get_run_logger
 from tasks.announcing import FLOW_RUN, describe_flow_run
 from tasks.noted_processes import has_gone, list_gone, mark_process
 from tasks.patience import find_silence
-from tasks.registry import PAGE, TAG, connect, find_tracking_uri
+from tasks.registry import PAGE, TAG, connect, find_tracking_uri, read_pages
 from tasks.registry_tables import ask_questions
 from tasks.runs import ORPHANED, find_ended
 
@@ -114,16 +114,13 @@ def list_running(root: Path) -> Marks:
         for run_id, key, value in found[0]:
             marks.setdefault(run_id, {})[key] = value
         return marks
-    registry, page = connect(root), None
-    experiments = [one.experiment_id for one in registry.search_experiments(max_results=PAGE)]
-    while experiments:
-        runs = registry.search_runs(
-            experiments, "attributes.status = 'RUNNING'", max_results=PAGE, page_token=page
-        )
-        for run in runs:
+    registry = connect(root)
+    asked = [one.experiment_id for one in read_pages(registry.search_experiments)]
+    for start in range(0, len(asked), PAGE):
+        wanted = {"filter_string": "attributes.status = 'RUNNING'"}
+        part = asked[start : start + PAGE]
+        for run in read_pages(registry.search_runs, experiment_ids=part, **wanted):
             tags = {key: run.data.tags[key] for key in (PROCESS, FLOW_RUN) if key in run.data.tags}
             if tags:
                 marks[run.info.run_id] = tags
-        if not (page := runs.token):
-            break
     return marks

@@ -132,7 +132,7 @@ def test_frozen_blocks_are_left_out(llama_folder, tmp_path, monkeypatch):
     rows, (checked, _) = encode(llama_folder, pipeline)
     adapted = adapt(llama_folder, 0, pipeline, rows, checked, 16, tmp_path)
     assert all(any(one is seen for seen in kept) for one in (rows, checked))
-    monkeypatch.setattr("finetuning.adaptation.count_frozen_blocks", lambda _: 0)
+    monkeypatch.setattr("finetuning.adaptation.count_frozen_blocks", lambda *_: 0)
     plain = adapt(llama_folder, 0, pipeline, rows, checked, 16, tmp_path)
     for one, other in zip(adapted.result.history, plain.result.history, strict=True):
         assert one.validation_loss == pytest.approx(other.validation_loss, abs=1e-5)

@@ -5,15 +5,17 @@ import pytest
 import torch
 from torch import nn
 
-from finetuning import class_scoring, prefixes
+from finetuning import class_scoring, image_models, pixels, prefixes
 from finetuning.config import Training
 from finetuning.devices import Device
 from finetuning.models import build, layer_groups
 from finetuning.prefixes import count_frozen_blocks, skip_blocks
 from finetuning.probing import compute_features
-from finetuning.stacks import find_stack
+from finetuning.stacks import find_modules, find_stack
 from finetuning.tokenization import encode, load_tokenizer
 from finetuning.training import train
+from tests.finetuning.test_image_models import FAMILIES, make_base
+from tests.finetuning.test_image_models import make_rows as make_images
 
 CPU = Device("cpu", "CPU", "fp32")
 TEXTS = ["good film", "a", "the plot was bad , and the cast was very awful", "one two", "red"]
@@ -35,9 +37,19 @@ def make_rows(folder, texts=TEXTS):
         ((), 0),
     ],
 )
-def test_count_frozen_blocks(table, blocks):
+def test_count_frozen_blocks(table, blocks, bert_folder):
     """Only blocks below every group that is ever trained count, and not the embeddings."""
-    assert count_frozen_blocks(table) == blocks
+    model = build(bert_folder, 2, seed=0)
+    assert count_frozen_blocks(model, layer_groups(model), table) == blocks
+
+
+@pytest.mark.parametrize(("family", "blocks"), [("vgg", 2), ("cifar", 1)])
+def test_a_stem_is_no_block(family, blocks, tmp_path):
+    """Of two frozen groups a VGG's are both blocks; another network's first is the stem."""
+    model = image_models.build(make_base(family, tmp_path), 2, 0)
+    groups = layer_groups(model)
+    table = ((0.0, 0.0, *[1.0] * (len(groups) - 2)),)
+    assert count_frozen_blocks(model, groups, table) == blocks
 
 
 @pytest.mark.parametrize("blocks", [1, 2])
@@ -117,7 +129,9 @@ def test_training_moves_only_what_is_above(bert_folder, tmp_path):
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     groups, table = layer_groups(model), ((0.0, 0.0, 1.0, 1.0),) * 2
     settings = Training.model_validate({"batch_size": 2, "learning_rate": 1e-2})
-    with skip_blocks(model, count_frozen_blocks(table), (rows, rows), CPU, tmp_path) as kept:
+    with skip_blocks(
+        model, count_frozen_blocks(model, groups, table), (rows, rows), CPU, tmp_path
+    ) as kept:
         train(model, table, *kept, class_scoring, settings, CPU)
     after = dict(model.named_parameters())
     for number, group in enumerate(groups):
@@ -134,6 +148,68 @@ def test_training_is_the_same_with_blocks_left_out(bert_folder, tmp_path):
         model, rows = build(bert_folder, 2, seed=0, dropout=0.0), make_rows(bert_folder)
         with skip_blocks(model, blocks, (rows, rows), CPU, tmp_path) as kept:
             histories.append(train(model, table, *kept, class_scoring, settings, CPU).history)
+    for whole, short in zip(*histories, strict=True):
+        assert short.train_loss == pytest.approx(whole.train_loss, rel=1e-4)
+        assert short.validation_loss == pytest.approx(whole.validation_loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_features_of_images_are_the_same(family, blocks, tmp_path):
+    """Without stem and lower blocks features are the whole model's; none of those is computed."""
+    model = image_models.build(make_base(family, tmp_path), 3, 0)
+    rows = make_images()
+    whole = compute_features(model, rows, CPU)
+    names = [name for name, _ in model.named_parameters()]
+    frozen = [module for _, module in find_modules(model.base, blocks)]
+    calls = []
+    for module in frozen:
+        module.register_forward_hook(lambda *_: calls.append(1))
+    with skip_blocks(model, blocks, (rows, rows), CPU, tmp_path) as (kept, also):
+        assert len(kept.states) == len(rows)
+        assert torch.equal(kept.states, also.states)
+        assert kept.collate([0, 3])["pixel_values"].shape == (0, *rows.pixels.shape[1:])
+        assert kept.take(np.arange(2)).states is None
+        calls.clear()
+        torch.testing.assert_close(compute_features(model, kept, CPU), whole)
+        assert not calls
+    assert [name for name, _ in model.named_parameters()] == names
+    torch.testing.assert_close(compute_features(model, rows, CPU), whole)
+    assert calls
+
+
+def test_images_that_are_changed_keep_no_states(tmp_path):
+    """What is drawn anew in each epoch leaves the blocks anew; a change of nothing is none."""
+    model = image_models.build(make_base("cifar", tmp_path), 3, 0)
+    rows = make_images()
+    for asked, is_kept in (({"shift": 0.1}, False), ({"mixup": 0.2}, False), ({}, True)):
+        settings = Training.model_validate({"augmentation": asked})
+        varied = pixels.vary(rows, settings)
+        with skip_blocks(model, 1, (varied, rows), CPU, tmp_path) as (kept, _):
+            assert (kept.states is not None) == is_kept
+
+
+@pytest.mark.parametrize("family", ["cifar", "resnet", "vgg_bn"])
+def test_training_on_images_is_the_same_with_blocks_left_out(family, tmp_path):
+    """Losses are as with every block; nothing below moves, the statistics neither."""
+    folder, rows = make_base(family, tmp_path), make_images()
+    settings = Training.model_validate({"batch_size": 4, "learning_rate": 1e-3})
+    histories = []
+    for is_short in (False, True):
+        model = image_models.build(folder, 3, 0)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        groups = layer_groups(model)
+        table = ((0.0, 0.0, *[1.0] * (len(groups) - 2)),) * 2
+        blocks = count_frozen_blocks(model, groups, table) if is_short else 0
+        with skip_blocks(model, blocks, (rows, rows), CPU, tmp_path) as kept:
+            histories.append(train(model, table, *kept, class_scoring, settings, CPU).history)
+        after = model.state_dict()
+        learnt = {name for group in groups[2:] for name in group.parameters}
+        for name, _ in model.named_parameters():
+            assert torch.equal(before[name], after[name]) == (name not in learnt)
+        for name, module in find_modules(model.base, blocks):
+            for own, value in module.state_dict().items():
+                assert torch.equal(value, before[f"base.{name}.{own}"])
     for whole, short in zip(*histories, strict=True):
         assert short.train_loss == pytest.approx(whole.train_loss, rel=1e-4)
         assert short.validation_loss == pytest.approx(whole.validation_loss, rel=1e-4)

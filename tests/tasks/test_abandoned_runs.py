@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tasks import abandoned_runs
+from tasks import abandoned_runs, registry
 from tasks.abandoned_runs import FLOW_RUN, PROCESS, end_gone, list_running, name_writer, under_way
 from tasks.registry import connect
 
@@ -51,11 +51,13 @@ def test_a_run_whose_process_was_killed_is_ended(client, tmp_path):
 
 def test_a_server_that_is_asked_answers_as_the_database_does(client, tmp_path, monkeypatch):
     """Where the store is no database at hand, MLflow's own search is used, on all its pages."""
-    runs = {client.create_run("0", tags=name_writer()).info.run_id for _ in range(3)}
+    experiments = ["0", *(client.create_experiment(name) for name in ("a", "b", "c", "d"))]
+    runs = {client.create_run(one, tags=name_writer()).info.run_id for one in 3 * experiments}
     client.create_run("0")  # somebody else's, of which nothing is known
     found = list_running(tmp_path)
     monkeypatch.setattr(abandoned_runs, "ask_questions", lambda *_: None)
-    monkeypatch.setattr(abandoned_runs, "PAGE", 2)
+    for module in (abandoned_runs, registry):
+        monkeypatch.setattr(module, "PAGE", 2)
     assert list_running(tmp_path) == found
     assert found.keys() == runs
 
