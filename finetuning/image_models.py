@@ -14,6 +14,7 @@ from finetuning.base_configs import open_config
 from finetuning.convolutional import build_own, read_own
 from finetuning.models import HEAD_CONFIG, HEAD_WEIGHTS, save, set_dropout
 from finetuning.pixels import ImageInput, read_input
+from finetuning.stacks import note_shared
 
 __all__ = ["ImageClassifier", "build", "load", "save"]
 
@@ -28,19 +29,35 @@ class ImageClassifier(nn.Module):
     deviation: Tensor
 
     def __init__(
-        self, base: nn.Module, taken: ImageInput, pooling: Pooling, classes: int, dropout: float
+        self,
+        base: nn.Module,
+        taken: ImageInput,
+        pooling: Pooling,
+        classes: int,
+        dropout: float,
+        width: int | None = None,
     ) -> None:
         super().__init__()
         self.base = base
         self.pooling: Pooling = pooling
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(_find_width(cast(Any, base).config), classes)
         for name, values in (("mean", taken.mean), ("deviation", taken.deviation)):
             shaped = torch.tensor(values).view(1, -1, 1, 1)
             self.register_buffer(name, shaped, persistent=False)
         self.resumed: Tensor | None = None
         # A transformer that was made for other sizes stretches its positions where it can.
         self.stretches = "interpolate_pos_encoding" in inspect.signature(base.forward).parameters
+        self.head = nn.Linear(width or self._find_width(taken.side), classes)
+
+    def _find_width(self, side: int) -> int:
+        """Features of the last layer, as an empty image shows: configurations name them in ways."""
+        image = torch.zeros(1, self.mean.shape[1], side, side)
+        is_training = self.base.training
+        self.base.eval()
+        with torch.no_grad():
+            width = self.features(image).shape[1]
+        self.base.train(is_training)
+        return width
 
     def features(self, pixel_values: Tensor, states: Tensor | None = None) -> Tensor:
         """Pooled features: (batch, channels, side, side), 0 to 255 -> (batch, hidden).
@@ -60,12 +77,6 @@ class ImageClassifier(nn.Module):
     def forward(self, pixel_values: Tensor, states: Tensor | None = None) -> Tensor:
         """Logits: (batch, channels, side, side), 0 to 255 -> (batch, classes)."""
         return cast(Tensor, self.head(self.dropout(self.features(pixel_values, states))))
-
-
-def _find_width(config: Any) -> int:
-    """Features of the last layer, by the name that the architecture has for their number."""
-    width = getattr(config, "hidden_size", None) or getattr(config, "num_features", None)
-    return int(width or config.hidden_sizes[-1])
 
 
 def choose_pooling(base: nn.Module) -> Pooling:
@@ -98,8 +109,10 @@ def build(
     """
     torch.manual_seed(seed)
     base = _open_base(folder, dropout, scratch)
+    taken = read_input(folder)
+    note_shared(base, pixel_values=torch.zeros(1, len(taken.mean), taken.side, taken.side))
     torch.manual_seed(seed)
-    model = ImageClassifier(base, read_input(folder), choose_pooling(base), classes, dropout or 0.0)
+    model = ImageClassifier(base, taken, choose_pooling(base), classes, dropout or 0.0)
     nn.init.normal_(model.head.weight, std=0.02)
     nn.init.zeros_(model.head.bias)
     return model
@@ -114,14 +127,17 @@ def load(folder: Path) -> tuple[ImageClassifier, dict[str, Any]]:
     from safetensors.torch import load_file
 
     description: dict[str, Any] = json.loads((folder / HEAD_CONFIG).read_text("utf-8"))
+    head = load_file(folder / HEAD_WEIGHTS)
+    classes, width = head["weight"].shape
     model = ImageClassifier(
         _open_base(folder, None, scratch=False),
         read_input(folder),
         description["pooling"],
-        len(description["labels"]),
+        classes,
         description["dropout"],
+        width,
     )
-    model.head.load_state_dict(load_file(folder / HEAD_WEIGHTS))
+    model.head.load_state_dict(head)
     return model.eval(), description
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from finetuning.base_configs import open_config
 from finetuning.errors import wrong
 from finetuning.models import SHORT, is_decoder, set_dropout
+from finetuning.stacks import note_shared
 
 DESCRIPTION = "language_model.json"
 
@@ -101,7 +102,7 @@ def build(
         fresh = AutoModelForCausalLM.from_config(
             config, trust_remote_code=False, dtype=torch.float32
         )
-        return LanguageModel(fresh)
+        return _finish(fresh)
     base, report = AutoModelForCausalLM.from_pretrained(
         folder,
         config=config,
@@ -113,6 +114,11 @@ def build(
     if missing := sorted(report["missing_keys"]):
         remedy = "Its files lack these weights: name a base model that was saved with its head."
         raise wrong("model.base", f"{folder.name} without {', '.join(missing[:3])}", remedy)
+    return _finish(base)
+
+
+def _finish(base: nn.Module) -> LanguageModel:
+    note_shared(base, input_ids=torch.zeros(1, 2, dtype=torch.int64))
     return LanguageModel(base)
 
 

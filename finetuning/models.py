@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from finetuning.base_configs import open_config
+from finetuning.errors import wrong
 from finetuning.imports import shun_broken_torchvision
-from finetuning.stacks import list_blocks
+from finetuning.stacks import list_blocks, list_shared, note_shared
 
 # Before transformers is imported, by whatever module that opens a model.
 shun_broken_torchvision()
@@ -25,17 +26,6 @@ HEAD = "head"
 HEAD_WEIGHTS = "head.safetensors"
 HEAD_CONFIG = "head.json"
 ADAPTER = ".lora_"  # in the names of PEFT's parameters, and of no other
-_DROPOUTS = (
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "dropout",
-    "attention_dropout",
-    "resid_pdrop",
-    "embd_pdrop",
-    "attn_pdrop",
-    "embedding_dropout",
-    "mlp_dropout",
-)
 
 
 @dataclass(frozen=True)
@@ -178,11 +168,20 @@ def open_base(
     """A base model alone, and the dropout probability of a head above it.
 
     `short` is up to which `longest` a CPU attends by plain matrix products; see `build`.
+
+    Raises:
+        InputError: The base model is an encoder with a decoder.
     """
     from transformers import AutoModel
 
     torch.manual_seed(seed)
     config = open_config(folder)
+    if config.is_encoder_decoder:
+        raise wrong(
+            "model.base",
+            f"{folder.name} ({config.model_type}), an encoder with a decoder",
+            "Give an encoder such as BERT, or a decoder such as GPT-2.",
+        )
     if longest is not None and longest <= short and not torch.cuda.is_available():
         config._attn_implementation = "eager"
     set_dropout(config, dropout)
@@ -195,6 +194,7 @@ def open_base(
     # The pooler is not read by any of the heads; unread weights would be moved by weight decay.
     if getattr(base, "pooler", None) is not None:
         base.pooler = None
+    note_shared(base, input_ids=torch.zeros(1, 2, dtype=torch.int64))
     if dropout is None:
         dropout = getattr(config, "hidden_dropout_prob", getattr(config, "resid_pdrop", 0.1))
     return base, float(dropout)
@@ -202,8 +202,12 @@ def open_base(
 
 def set_dropout(config: Any, dropout: float | None) -> None:
     """Set the dropout probability wherever an architecture has one; None leaves all as they are."""
-    for name in _DROPOUTS if dropout is not None else ():
-        if hasattr(config, name):
+    if dropout is None:
+        return
+    for name, value in config.to_dict().items():
+        is_probability = isinstance(value, int | float) and not isinstance(value, bool)
+        # hidden_dropout_prob, embd_pdrop, resid_dropout: each architecture has names of its own.
+        if is_probability and ("dropout" in name or name.endswith("pdrop")):
             setattr(config, name, dropout)
 
 
@@ -217,20 +221,21 @@ def layer_groups(model: Any) -> tuple[LayerGroup, ...]:
     """The ordered groups, from the embeddings (an image model's stem) up to the head.
 
     What is declared before the first block belongs to the embeddings, and so does a head that is
-    tied to them; what is declared after the blocks (a final norm) belongs to the last one. As
-    fastai's splitters do it by hand (fastai `vision/learner.py`). Where there are adapters, a group
-    of the base has only those.
+    tied to them, and what all blocks share; what else is declared after the blocks (a final norm)
+    belongs to the last one. As fastai's splitters do it by hand (fastai `vision/learner.py`). Where
+    there are adapters, a group of the base has only those.
     """
     blocks = list_blocks(model.base)
     own = () if is_tied(model) else {id(parameter) for parameter in model.head.parameters()}
     members: list[list[str]] = [[] for _ in range(len(blocks) + 2)]  # the head's last
-    begun = False
+    begun, shared = False, list_shared(model.base)
     for name, parameter in model.named_parameters():
         inner = name.removeprefix("base.")
         place = next((n for n, one in enumerate(blocks, 1) if inner.startswith(one)), None)
         begun = begun or place is not None
         if place is None:
-            place = -1 if id(parameter) in own else -2 if begun else 0
+            place = -2 if begun and inner not in shared else 0
+            place = -1 if id(parameter) in own else place
         members[place].append(name)
     has_stem = bool(members[0])  # a VGG begins with its first block
     if any(ADAPTER in name for names in members for name in names):

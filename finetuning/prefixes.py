@@ -26,27 +26,24 @@ from finetuning.devices import Device, computing
 from finetuning.models import Classifier, LayerGroup
 from finetuning.problem import Rows
 from finetuning.progress import track
-from finetuning.stacks import find_modules, list_blocks
+from finetuning.stacks import ReachedError, find_modules, list_blocks
 from finetuning.strategies import Table
 
 IN_MEMORY = 2**30  # bytes; what is larger lies in a temporary file
 SHARE_OF_DISK = 0.5  # of the free space that such a file may take
 TRIED_ROWS = 8  # rows on which the shorter way must give what the whole way gives
 TOLERANCE = 1e-3
+ALONE = -1  # what a block gives is no tuple
 Modules = tuple[tuple[str, nn.Module], ...]  # with their names, from bottom to top
-
-
-class _ReachedError(Exception):
-    """The highest frozen block has been computed: what lies above it is not needed."""
 
 
 class _StandIn(nn.Module):
     """Stands where a frozen block stood; the first of them begins with the kept states."""
 
-    def __init__(self, block: nn.Module, model: Classifier, is_first: bool, in_tuple: bool) -> None:
+    def __init__(self, block: nn.Module, model: Classifier, is_first: bool, beside: int) -> None:
         super().__init__()
         # Past nn.Module's own attributes: neither is a part of this module.
-        self.__dict__.update(block=block, model=model, is_first=is_first, in_tuple=in_tuple)
+        self.__dict__.update(block=block, model=model, is_first=is_first, beside=beside)
 
     def __getattr__(self, name: str) -> Any:
         # Some models read a block's settings, such as its kind of attention.
@@ -55,7 +52,7 @@ class _StandIn(nn.Module):
     def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> Any:
         """Hand the states on."""
         states = self.model.resumed if self.is_first else hidden_states
-        return (states,) if self.in_tuple else states
+        return states if self.beside == ALONE else (states, *(None,) * self.beside)
 
 
 def count_frozen_blocks(model: Any, groups: tuple[LayerGroup, ...], table: Table) -> int:
@@ -95,9 +92,11 @@ def skip_blocks(
     if not modules or not all(map(_stay_alike, splits)):
         yield splits
         return
+    if not _gives_the_same(model, modules, splits[0], device):
+        yield splits
+        return
     size = sum(4 * math.prod(_find_shape(model, modules, rows, device)) for rows in splits)
-    fits = size <= max(IN_MEMORY, SHARE_OF_DISK * shutil.disk_usage(place).free)
-    if not fits or not _gives_the_same(model, modules, splits[0], device):
+    if size > max(IN_MEMORY, SHARE_OF_DISK * shutil.disk_usage(place).free):
         yield splits
         return
     with tempfile.TemporaryDirectory(prefix=".states.", dir=place) as folder:
@@ -148,26 +147,26 @@ def _compute_states(
 
 def _run_until(
     model: Classifier, modules: Modules, rows: Any, chosen: np.ndarray, device: Device
-) -> tuple[Tensor, bool]:
-    """What leaves the highest of the modules for some rows, and whether it comes in a tuple."""
+) -> tuple[Tensor, int]:
+    """What leaves the highest of the modules for some rows, and with how many things beside it."""
     seen: list[Any] = []
 
     def stop(_module: nn.Module, _inputs: Any, output: Any) -> None:
         seen.append(output)
-        raise _ReachedError
+        raise ReachedError
 
     handle = modules[-1][1].register_forward_hook(stop)
     model.eval().to(device.kind)
     batch = {name: value.to(device.kind) for name, value in rows.collate(chosen).items()}
     try:
-        with torch.inference_mode(), computing(device):
+        with torch.no_grad(), computing(device):
             _look(model)(**batch)
-    except _ReachedError:
+    except ReachedError:
         pass
     finally:
         handle.remove()
-    in_tuple = isinstance(seen[0], tuple)
-    return (seen[0][0] if in_tuple else seen[0]), in_tuple
+    left = seen[0]
+    return (left[0], len(left) - 1) if isinstance(left, tuple) else (left, ALONE)
 
 
 def _look(model: Any) -> Callable[..., Any]:
@@ -179,9 +178,9 @@ def _look(model: Any) -> Callable[..., Any]:
 def _stand_in(model: Classifier, modules: Modules, rows: Rows, device: Device) -> Iterator[None]:
     """Put stand-ins where the frozen modules are, while the context is open."""
     plain = replace(cast(Any, rows), states=None)
-    _, in_tuple = _run_until(model, modules, plain, np.array([0]), device)
+    _, beside = _run_until(model, modules, plain, np.array([0]), device)
     for number, (name, module) in enumerate(modules):
-        _put(model.base, name, _StandIn(module, model, number == 0, in_tuple))
+        _put(model.base, name, _StandIn(module, model, number == 0, beside))
     try:
         yield
     finally:
@@ -202,15 +201,15 @@ def _gives_the_same(model: Classifier, modules: Modules, rows: Rows, device: Dev
 
     def look(these: Any) -> Tensor:
         batch = {name: value.to(device.kind) for name, value in these.collate(chosen).items()}
-        with torch.inference_mode(), computing(device):
+        with torch.no_grad(), computing(device):
             return cast(Tensor, _look(model)(**batch)).float()
 
     model.eval().to(device.kind)
     expected = look(few)
-    states = _compute_states(model, modules, few, device)
     try:
+        states = _compute_states(model, modules, few, device)
         with _stand_in(model, modules, few, device):
             found = look(replace(few, states=states))
-    except (AttributeError, TypeError, IndexError, RuntimeError, ValueError):
-        return False  # blocks that are called in a way of their own
+    except Exception:
+        return False  # blocks that are called, or whose states are laid out, in a way of their own
     return bool(torch.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE))

@@ -42,14 +42,15 @@ def compute_features(
     # For a single row, looking at every module would take longer than some models do.
     if model.training:
         model.eval()
-    # Outside inference mode: weights that are moved within it could not be trained afterwards.
+    # Without gradients, not in inference mode: what some models keep of it (BEiT its positions,
+    # others their weights as they are moved) could not be trained with afterwards.
     if model.head.weight.device.type != device.kind:
         model.to(device.kind)
     features = torch.zeros(len(rows), model.head.in_features)
     batches = cut_batches(rows.lengths)
     for chosen in track(batches, title, len(batches)):
         batch = {name: value.to(device.kind) for name, value in rows.collate(chosen).items()}
-        with torch.inference_mode(), computing(device):
+        with torch.no_grad(), computing(device):
             pooled = model.features(**batch)
         features[torch.from_numpy(chosen)] = pooled.float().cpu()
     return features

@@ -75,7 +75,7 @@ def _look(model: SpanFinder, rows: Windows, device: Device, title: str) -> _Seen
     batches = cut_batches(rows.lengths)
     for chosen in track(batches, title, len(batches)):
         batch = {name: value.to(device.kind) for name, value in rows.collate(chosen).items()}
-        with torch.inference_mode(), computing(device):
+        with torch.no_grad(), computing(device):
             outputs = model(**batch)
         outputs = outputs.float().cpu()
         targets = torch.from_numpy(np.stack([rows.starts[chosen], rows.ends[chosen]], axis=1))

@@ -79,7 +79,7 @@ def score_blocks(
         if not len(owners):
             continue
         batch = {name: value.to(device.kind) for name, value in drawn.items()}
-        with torch.inference_mode(), computing(device):
+        with torch.no_grad(), computing(device):
             losses, hits = _weigh_tokens(model(**batch), targets.to(device.kind))
         np.add.at(nats, owners, losses)
         np.add.at(tokens, owners, 1)

@@ -1,10 +1,11 @@
-"""Base models that bring code: it is never run, whatever their config says."""
+"""Base models that cannot be taken, and those that bring code: it is never run."""
 
 import json
 import shutil
 from contextlib import suppress
 
 import pytest
+from transformers import AutoModel, T5Config
 
 from finetuning.base_configs import open_config
 from finetuning.errors import InputError
@@ -94,3 +95,11 @@ def test_attention_from_the_hub_is_refused(bert_folder, tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | named))
     with pytest.raises(InputError, match="never run"):
         open_config(tmp_path / "base")
+
+
+def test_an_encoder_with_a_decoder_is_refused(tmp_path):
+    """It would want a second text; what to name instead is said."""
+    config = T5Config(vocab_size=50, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"model\.base: .*t5.*encoder such as BERT"):
+        open_base(tmp_path, seed=0)

@@ -8,10 +8,19 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
-from transformers import ResNetConfig, ResNetModel, ViTConfig, ViTModel
+from transformers import (
+    BeitConfig,
+    BeitModel,
+    MobileNetV2Config,
+    MobileNetV2Model,
+    ResNetConfig,
+    ResNetModel,
+    ViTConfig,
+    ViTModel,
+)
 
 from finetuning import class_scoring
-from finetuning.config import Training
+from finetuning.config import Columns, Training
 from finetuning.convolutional import ARCHITECTURES
 from finetuning.devices import Device
 from finetuning.errors import InputError
@@ -141,6 +150,33 @@ def test_nothing_is_kept_below_the_lowest_that_learns(folder, frozen):
     assert not any(seen)
     assert logits.requires_grad
     assert kept
+
+
+def test_the_last_layers_width_is_found_by_a_look(tmp_path):
+    """MobileNet's configuration does not name it: 1280 of the last convolution, read again too."""
+    config = MobileNetV2Config(image_size=SIDE)
+    MobileNetV2Model(config).save_pretrained(tmp_path)
+    model = build(tmp_path, 3, seed=0)
+    assert model.head.in_features == 1280
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    save(model, kept, ("a", "b", "c"), 0)
+    open_encoder(tmp_path, Columns.model_validate({}), Training.model_validate({})).save(kept)
+    again, _ = load(kept)
+    assert torch.equal(again.head.weight, model.head.weight)
+
+
+def test_what_a_model_keeps_while_it_scores_can_be_trained_with(tmp_path):
+    """BEiT keeps its relative positions from the first pass on: training goes on after a score."""
+    config = BeitConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        image_size=SIDE, patch_size=8, use_relative_position_bias=True,
+    )  # fmt: skip
+    BeitModel(config, add_pooling_layer=False).save_pretrained(tmp_path)
+    model, rows = build(tmp_path, 3, seed=0), make_rows()
+    settings = Training.model_validate({"batch_size": 4, "early_stopping": None})
+    table = ((1.0,) * len(layer_groups(model)),) * 2
+    assert len(train(model, table, rows, rows, class_scoring, settings, CPU).history) == 2
 
 
 def test_frozen_batch_norms_stay_in_evaluation_mode():

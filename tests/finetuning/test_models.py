@@ -3,15 +3,20 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from transformers import (
     AutoModel,
     BertConfig,
+    DebertaV2Config,
     DistilBertConfig,
     GPT2Config,
     GPT2Model,
+    GPTNeoConfig,
     LlamaConfig,
+    ModernBertConfig,
+    MPNetConfig,
     RobertaConfig,
 )
 
@@ -28,15 +33,41 @@ CONFIGS = {
     "bert": BertConfig(**SIZE, intermediate_size=64),
     "distilbert": DistilBertConfig(vocab_size=50, dim=32, n_layers=3, n_heads=4, hidden_dim=64),
     "roberta": RobertaConfig(**SIZE, intermediate_size=64),
+    "deberta": DebertaV2Config(
+        **SIZE, intermediate_size=64, relative_attention=True, pos_att_type=["c2p", "p2c"],
+        position_buckets=16, norm_rel_ebd="layer_norm", share_att_key=True,
+    ),
+    "modernbert": ModernBertConfig(
+        **SIZE, intermediate_size=64, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        cls_token_id=1, sep_token_id=2,
+    ),
+    "mpnet": MPNetConfig(**SIZE, intermediate_size=64),
     "gpt2": GPT2Config(vocab_size=50, n_embd=32, n_layer=3, n_head=4),
+    "gpt-neo": GPTNeoConfig(
+        vocab_size=50, hidden_size=32, num_layers=3, num_heads=4,
+        attention_types=[[["global", "local", "global"], 1]],
+    ),
     "llama": LlamaConfig(**SIZE, num_key_value_heads=2, intermediate_size=64),
-}
-# Prefixes of what the lowest group and the three blocks hold, and what else the last one does.
+}  # fmt: skip
+# Prefixes of what the lowest group and the three blocks hold, and what else the last one does; the
+# lowest has the relative positions too, which all blocks of DeBERTa and MPNet see.
 PLACES = {
     "bert": ("base.embeddings.", "base.encoder.layer.{}.", ()),
     "distilbert": ("base.embeddings.", "base.transformer.layer.{}.", ()),
     "roberta": ("base.embeddings.", "base.encoder.layer.{}.", ()),
+    "deberta": (
+        ("base.embeddings.", "base.encoder.rel_embeddings.", "base.encoder.LayerNorm."),
+        "base.encoder.layer.{}.",
+        (),
+    ),
+    "modernbert": ("base.embeddings.", "base.layers.{}.", ("base.final_norm.weight",)),
+    "mpnet": (
+        ("base.embeddings.", "base.encoder.relative_attention_bias."),
+        "base.encoder.layer.{}.",
+        (),
+    ),
     "gpt2": ("base.w", "base.h.{}.", ("base.ln_f.weight", "base.ln_f.bias")),
+    "gpt-neo": ("base.w", "base.h.{}.", ("base.ln_f.weight", "base.ln_f.bias")),
     "llama": ("base.embed_tokens.", "base.layers.{}.", ("base.norm.weight",)),
 }
 
@@ -50,8 +81,7 @@ def save_tiny(name, folder, **changes):
 
 def read_rows(folder, texts=TEXTS):
     """The texts as encoded rows of a base model's tokenizer."""
-    labels = torch.zeros(len(texts), dtype=torch.int64).numpy()
-    return encode(load_tokenizer(folder), texts, None, labels, 32)
+    return encode(load_tokenizer(folder), texts, None, np.zeros(len(texts), np.int64), 32)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -66,6 +96,8 @@ def test_layer_groups(name, tmp_path):
     assert set(together) == {parameter for parameter, _ in model.named_parameters()}
     lowest, block, extra = PLACES[name]
     assert all(parameter.startswith(lowest) for parameter in groups[0].parameters)
+    for one in (lowest,) if isinstance(lowest, str) else lowest:
+        assert any(parameter.startswith(one) for parameter in groups[0].parameters)
     for number, group in enumerate(groups[1:4]):
         others = [one for one in group.parameters if not one.startswith(block.format(number))]
         assert others == (list(extra) if number == 2 else [])

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import AutoModel, XLNetConfig
 
 from finetuning import class_scoring, image_models, pixels, prefixes
+from finetuning.batching import EncodedRows
 from finetuning.config import Training
 from finetuning.devices import Device
 from finetuning.models import build, layer_groups
@@ -16,6 +18,7 @@ from finetuning.tokenization import encode, load_tokenizer
 from finetuning.training import train
 from tests.finetuning.test_image_models import FAMILIES, make_base
 from tests.finetuning.test_image_models import make_rows as make_images
+from tests.finetuning.test_models import CONFIGS, save_tiny
 
 CPU = Device("cpu", "CPU", "fp32")
 TEXTS = ["good film", "a", "the plot was bad , and the cast was very awful", "one two", "red"]
@@ -151,6 +154,50 @@ def test_training_is_the_same_with_blocks_left_out(bert_folder, tmp_path):
     for whole, short in zip(*histories, strict=True):
         assert short.train_loss == pytest.approx(whole.train_loss, rel=1e-4)
         assert short.validation_loss == pytest.approx(whole.validation_loss, rel=1e-4)
+
+
+FAMILIES_OF_TEXTS = [name for name in CONFIGS if name not in ("bert", "gpt2")]
+
+
+@pytest.mark.parametrize("name", FAMILIES_OF_TEXTS)
+def test_training_is_the_same_in_every_family(name, tmp_path):
+    """Blocks are left out of each, and without dropout it learns as with every block."""
+    folder, rows = save_tiny(name, tmp_path), make_numbers()
+    settings = Training.model_validate({"batch_size": 4, "learning_rate": 1e-2})
+    table = ((0.0, 0.0, 0.0, 1.0, 1.0),) * 2
+    histories = []
+    for is_short in (False, True):
+        model = build(folder, 2, seed=0, dropout=0.0)
+        groups = layer_groups(model)
+        before = {one: value.detach().clone() for one, value in model.named_parameters()}
+        blocks = count_frozen_blocks(model, groups, table) if is_short else 0
+        with skip_blocks(model, blocks, (rows, rows), CPU, tmp_path) as kept:
+            assert (kept[0].states is not None) == is_short
+            histories.append(train(model, table, *kept, class_scoring, settings, CPU).history)
+        after = dict(model.named_parameters())
+        for number, group in enumerate(groups):
+            moved = [not torch.equal(before[one], after[one]) for one in group.parameters]
+            assert any(moved) == (number > 2)
+    for whole, short in zip(*histories, strict=True):
+        assert short.train_loss == pytest.approx(whole.train_loss, rel=1e-4)
+        assert short.validation_loss == pytest.approx(whole.validation_loss, rel=1e-4)
+
+
+def make_numbers(count=12):
+    """Rows of drawn token ids, whatever tokens those are, of three to nine tokens."""
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(3, 10, count)
+    tokens = generator.integers(4, 50, lengths.sum()).astype(np.int32)
+    return EncodedRows(tokens, np.concatenate([[0], np.cumsum(lengths)]), np.arange(count) % 2)
+
+
+def test_states_that_are_laid_out_otherwise_are_not_kept(tmp_path):
+    """XLNet's have their batch second: the whole way is taken, and no error shows."""
+    config = XLNetConfig(vocab_size=50, d_model=32, n_layer=3, n_head=4, d_inner=64)
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    model, rows = build(tmp_path, 2, seed=0), make_numbers()
+    with skip_blocks(model, 1, (rows,), CPU, tmp_path) as (kept,):
+        assert kept is rows
 
 
 @pytest.mark.parametrize("blocks", [1, 2])
