@@ -23,6 +23,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from against_stock import BASE, SETTINGS, read_rows, run_stock, shorten
 from recipes import make_pipeline
 
 from finetuning.adaptation import adapt
+from finetuning.config import Pipeline
 from finetuning.probing import compute_features
 from finetuning.sources import find_base
 from finetuning.tokenization import encode, load_tokenizer
@@ -44,19 +46,33 @@ HEAD = "head"
 def time_ours(
     splits: dict[str, Any], folder: Path, classes: int, frozen: int | None, settings: dict[str, Any]
 ) -> dict[str, list[float]]:
-    """Processor seconds of what is done once, and of each epoch from the second on.
-
-    `frozen` None is the strategy `head`: its features are what is done once, its fit the epoch.
-    """
-    kind = HEAD if frozen is None else "freeze"
-    strategy = {"kind": kind, "groups": frozen}
-    pipeline = make_pipeline(BASE, kind, settings, strategy=strategy)
+    """Encode the texts, and see `time_adaptation`."""
     tokenizer, length = load_tokenizer(folder), settings["max_length"]
     train, validation = (
         encode(tokenizer, splits[split][0], None, splits[split][1], length)
         for split in ("train", "validation")
     )
+    pipeline = choose_pipeline(BASE, frozen, settings)
+    return time_adaptation(folder, classes, pipeline, (train, validation), length)
+
+
+def choose_pipeline(
+    base: str, frozen: int | None, settings: dict[str, Any], **others: Any
+) -> Pipeline:
+    """The pipeline of `freeze` with so many groups; None is the strategy `head`."""
+    kind = HEAD if frozen is None else "freeze"
+    return make_pipeline(base, kind, settings, strategy={"kind": kind, "groups": frozen}, **others)
+
+
+def time_adaptation(
+    folder: Path, classes: int, pipeline: Pipeline, splits: tuple[Any, Any], longest: int | None
+) -> dict[str, list[float]]:
+    """Processor seconds of what is done once, and of each epoch from the second on.
+
+    Of the strategy `head` its features are what is done once, its fit the epoch.
+    """
     stamps = [time.process_time()]
+    is_fitted = pipeline.strategy.kind == HEAD
 
     def find_features(model: Any, *parts: Any) -> tuple[Any, Any]:
         own, other = (compute_features(model, part, parts[-1]) for part in parts[:2])
@@ -65,20 +81,27 @@ def time_ours(
 
     with tempfile.TemporaryDirectory() as place:
         adapt(
-            folder, classes, pipeline, train, validation, length, Path(place),
-            find_features=find_features if frozen is None else None,
+            folder, classes, pipeline, *splits, longest, Path(place),
+            find_features=find_features if is_fitted else None,
             report=lambda _: stamps.append(time.process_time()),
         )  # fmt: skip
     spans = [later - earlier for earlier, later in itertools.pairwise(stamps)]
     # The first epoch's own part is taken to be like the others': the rest was done once.
-    once = spans[0] if frozen is None else spans[0] - statistics.median(spans[1:])
+    once = spans[0] if is_fitted else spans[0] - statistics.median(spans[1:])
     return {"epochs": spans[1:], "once": [once]}
 
 
 def time_stock(
     splits: dict[str, Any], folder: Path, classes: int, frozen: int, settings: dict[str, Any]
-) -> dict[str, list[float]]:
+) -> list[float]:
     """Processor seconds of each epoch from the second on."""
+    blocks = [f"bert.encoder.layer.{number}." for number in range(frozen - 1)]
+    names = ("bert.",) if frozen == max(FROZEN) else ("bert.embeddings.", *blocks)
+    return watch_epochs(lambda watch: run_stock(splits, folder, classes, settings, names, [watch]))
+
+
+def watch_epochs(run: Callable[[Any], Any]) -> list[float]:
+    """Processor seconds of each epoch of a Trainer, from the second on; it is given a callback."""
     from transformers import TrainerCallback
 
     spans: list[float] = []
@@ -90,10 +113,8 @@ def time_stock(
         def on_epoch_end(self, *_: Any, **__: Any) -> None:
             spans[-1] += time.process_time()
 
-    blocks = [f"bert.encoder.layer.{number}." for number in range(frozen - 1)]
-    names = ("bert.",) if frozen == max(FROZEN) else ("bert.embeddings.", *blocks)
-    run_stock(splits, folder, classes, settings, names, [Watch()])
-    return {"epochs": spans[1:]}
+    run(Watch())
+    return spans[1:]
 
 
 def summarise(ours: list[dict[str, list[float]]], stock: list[float]) -> dict[str, Any]:
@@ -110,6 +131,24 @@ def summarise(ours: list[dict[str, list[float]]], stock: list[float]) -> dict[st
     }
 
 
+def take_rounds(
+    groups: tuple[int, ...],
+    rounds: int,
+    ours: Callable[[int | None, int], dict[str, list[float]]],
+    stock: Callable[[int, int], list[float]],
+) -> dict[str, Any]:
+    """Both sides in turns, a seed a round: `head`, then `freeze` with so many groups each."""
+    own: dict[Any, list[dict[str, list[float]]]] = {None: [], **{k: [] for k in groups}}
+    theirs: dict[int, list[float]] = {k: [] for k in groups}
+    for seed in range(rounds):
+        for frozen, found in own.items():
+            found.append(ours(frozen, seed))
+            if frozen is not None:
+                theirs[frozen].append(statistics.median(stock(frozen, seed)))
+    report = {HEAD: summarise(own[None], theirs[max(groups)])}
+    return report | {f"freeze, groups {k}": summarise(own[k], theirs[k]) for k in groups}
+
+
 def main() -> None:
     """Run all rounds and print one JSON object."""
     parser = argparse.ArgumentParser(
@@ -119,6 +158,7 @@ def main() -> None:
     parser.add_argument("--test", type=Path)
     parser.add_argument("--rows", type=int, default=1000, help="of each split")
     parser.add_argument("--batch-size", type=int, default=32, help="of both; ours has 32 by itself")
+    parser.add_argument("--stock-batch-size", type=int, help="the Trainer's own is 8")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     prepare_environment(Path.cwd(), quiet=True)
@@ -129,17 +169,15 @@ def main() -> None:
     if base is None:
         raise SystemExit(f"{BASE} is not at hand: pip install 'tunesmith[sample]'")
     settings = SETTINGS | {"epochs": EPOCHS, "batch_size": arguments.batch_size}
-    ours: dict[Any, list[dict[str, list[float]]]] = {None: [], **{k: [] for k in FROZEN}}
-    stock: dict[int, list[float]] = {k: [] for k in FROZEN}
-    for seed in range(arguments.rounds):
-        own = settings | {"seed": seed}
-        for frozen, rounds in ours.items():
-            rounds.append(time_ours(splits, base.folder, classes, frozen, own))
-            if frozen is not None:
-                spans = time_stock(splits, base.folder, classes, frozen, own)["epochs"]
-                stock[frozen].append(statistics.median(spans))
-    report = {HEAD: summarise(ours[None], stock[max(FROZEN)])}
-    report |= {f"freeze, groups {k}": summarise(ours[k], stock[k]) for k in FROZEN}
+    others = {"batch_size": arguments.stock_batch_size or arguments.batch_size}
+    report = take_rounds(
+        FROZEN,
+        arguments.rounds,
+        lambda k, seed: time_ours(splits, base.folder, classes, k, settings | {"seed": seed}),
+        lambda k, seed: time_stock(
+            splits, base.folder, classes, k, settings | others | {"seed": seed}
+        ),
+    )
     print(json.dumps(report, indent=1))
 
 

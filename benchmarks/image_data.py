@@ -17,6 +17,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -89,8 +90,17 @@ def run_ours(folder: Path, base: Path, pipeline: Pipeline) -> dict[str, Any]:
     }
 
 
-def run_stock(folder: Path, base: Path, pipeline: Pipeline) -> dict[str, Any]:
-    """Transformers' Trainer at its defaults, but for what the command line names."""
+def run_stock(
+    folder: Path,
+    base: Path,
+    pipeline: Pipeline,
+    frozen: tuple[str, ...] = (),
+    callbacks: Sequence[Any] = (),
+) -> dict[str, Any]:
+    """Transformers' Trainer at its defaults, but for what the command line names.
+
+    Parameters whose names begin with one of `frozen` do not learn.
+    """
     from transformers import PrinterCallback, Trainer, TrainingArguments
 
     settings = pipeline.training
@@ -114,6 +124,8 @@ def run_stock(folder: Path, base: Path, pipeline: Pipeline) -> dict[str, Any]:
     if config is None:
         raise SystemExit(f"{base} holds no network of finetuning.convolutional")
     model = StockNetwork(build_own(base, config), classes)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not name.startswith(frozen))
     with tempfile.TemporaryDirectory() as scratch:
         trainer = Trainer(
             model,
@@ -129,6 +141,7 @@ def run_stock(folder: Path, base: Path, pipeline: Pipeline) -> dict[str, Any]:
                 report_to="none",
             ),
             train_dataset=make("train"),
+            callbacks=list(callbacks),
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()

@@ -48,8 +48,8 @@ BASE = "sentence-transformers/all-MiniLM-L6-v2"
 class Plan:
     """What is tried for a problem.
 
-    fixed: strategies without a rate of their own. rated: those tried with every one of `rates`.
-    epochs, training: what all have in common. files: the tables of a folder of data. validated:
+    fixed: strategies without a rate of their own. rated: those tried with every one of `rates`, or
+    of those that `apart` has for them. epochs, training: what all have in common. files: the tables of a folder of data. validated:
     rows of validation at most, for more would cost more than the training.
     """
 
@@ -60,11 +60,18 @@ class Plan:
     training: dict[str, Any]
     validated: int
     files: dict[str, str] = field(default_factory=dict)
+    apart: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 PLANS = {
     "text-classification": Plan(
-        ("head",), ("probe-then-tune", "full"), (5e-5, 2e-4, 5e-4), 3, {"max_length": 64}, 2000
+        ("head",),
+        ("probe-then-tune", "full", "lora"),
+        (5e-5, 2e-4, 5e-4),
+        3,
+        {"max_length": 64},
+        2000,
+        apart={"lora": (2e-4, 2e-3, 1e-2)},
     ),
     "image-classification": Plan(
         ("head",),
@@ -100,7 +107,8 @@ def list_settings(plan: Plan, sizes: list[int]) -> Iterator[tuple[int, str, floa
     """Size, strategy and learning rate of every trial of a data set."""
     for size in sizes:
         yield from ((size, strategy, plan.rates[0]) for strategy in plan.fixed)
-        yield from ((size, strategy, rate) for strategy in plan.rated for rate in plan.rates)
+        for strategy in plan.rated:
+            yield from ((size, strategy, rate) for rate in plan.apart.get(strategy, plan.rates))
 
 
 def make_pipeline(problem: str, base: str, files: dict[str, str]) -> Pipeline:

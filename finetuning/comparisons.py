@@ -199,16 +199,12 @@ def find_crossing(cells: Sequence[Cell], rows: int, metric: str) -> Crossing:
         rows: Number of validation rows: an error below half a row cannot be seen.
         metric: What the cells are scored by.
     """
-    scratch = {cell.size: cell.mean for cell in cells if cell.strategy == SCRATCH}
-    others = [cell for cell in cells if cell.strategy != SCRATCH]
+    scratch = _find_least_errors(cells, rows, metric, of_scratch=True)
+    others = _find_least_errors(cells, rows, metric, of_scratch=False)
     if not scratch or not others:
         said = "Whether training from scratch would pay cannot be said: scratch and another "
         return Crossing(None, False, f"{said}strategy were not both compared.")
-    scratch = {size: find_error(metric, scratch[size], rows) for size in sorted(scratch)}
-    best = {
-        size: min(find_error(metric, cell.mean, rows) for cell in others if cell.size == size)
-        for size in scratch
-    }
+    best = {size: others[size] for size in scratch}
     ahead = [size for size in best if all(scratch[s] <= best[s] for s in best if s >= size)]
     if ahead:
         said = f"From {ahead[0]:,} rows on, training from scratch was no worse."
@@ -222,6 +218,18 @@ def find_crossing(cells: Sequence[Cell], rows: int, metric: str) -> Crossing:
         return Crossing(None, False, said)
     laws = [fit_law(list(best), list(curve.values())) for curve in (scratch, best)]
     return _extend(laws[0], laws[1], largest)
+
+
+def _find_least_errors(
+    cells: Sequence[Cell], rows: int, metric: str, of_scratch: bool
+) -> dict[int, float]:
+    """The least error at every size, of scratch at whatever rate, or of all others."""
+    errors: dict[int, float] = {}
+    for cell in sorted(cells, key=lambda cell: cell.size):
+        if (cell.strategy.partition("@")[0] == SCRATCH) == of_scratch:
+            error = find_error(metric, cell.mean, rows)
+            errors[cell.size] = min(error, errors.get(cell.size, math.inf))
+    return errors
 
 
 def find_error(metric: str, score: float, rows: int) -> float:
@@ -259,28 +267,3 @@ def _extend(scratch: Law, best: Law, largest: int) -> Crossing:
         "extrapolation, not a measurement)."
     )
     return Crossing(rows, False, said)
-
-
-def describe_choice(choice: Choice, cells: Sequence[Cell], metric: str) -> str:
-    """Which strategy the data deserves, and how sure that is, in one plain sentence."""
-    own = {cell.strategy: cell for cell in cells if cell.size == choice.size}
-    first = own[choice.strategy]
-    spoken = metric.replace("_", " ")
-    spread = "" if first.spread is None else f" ± {first.spread:.3f}"
-    seeds = f"{first.seeds} seed{'s' * (first.seeds != 1)}"
-    reached = f"validation {spoken} {first.mean:.3f}{spread} over {seeds}"
-    said = f"With {choice.size:,} rows this data deserves {choice.strategy}: {reached}"
-    if choice.runner_up is None:
-        return f"{said}; nothing else was compared."
-    second = own[choice.runner_up]
-    low, high = choice.interval
-    lead = f"{choice.difference:+.3f} on {choice.runner_up} (interval {low:+.3f} to {high:+.3f})"
-    if choice.sure:
-        return f"{said}, {lead}, a lead that is sure: it holds with every seed."
-    cheaper = (
-        f", and {choice.runner_up} took {first.seconds / second.seconds:.1f} times less time"
-        if second.seconds * 1.2 < first.seconds
-        else ""
-    )
-    why = "one seed cannot show it" if first.seeds == 1 else "it may be chance"
-    return f"{said}, {lead}; that lead is not sure, {why}{cheaper}."

@@ -1,4 +1,8 @@
-"""Which trials a comparison is made of: a pipeline varied by strategy and seed, and the sizes."""
+"""Which trials a comparison is made of: a pipeline varied by strategy and seed, and the sizes.
+
+A strategy is named by its kind, or as KIND@RATE where it has a learning rate of its own: adapters
+want a higher one than a whole model, and strategies that share one are not all at their best.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +28,11 @@ def vary(pipeline: Pipeline, strategies: Sequence[str], seeds: int) -> tuple[Pip
     Raises:
         InputError: With every strategy that cannot be.
     """
-    faults, kinds = check_strategies(strategies), list(dict.fromkeys(strategies))
-    own, variants = pipeline.strategy, []
-    for kind in kinds if not faults else ():
+    if faults := check_strategies(strategies):
+        raise InputError(faults)
+    own, rate, variants = pipeline.strategy, pipeline.training.learning_rate, []
+    asked = [_part(one) for one in strategies]
+    for kind, wanted in dict.fromkeys((kind, float(said or rate)) for kind, said in asked):
         groups = own.groups if kind in (own.kind, "freeze") else None
         try:
             strategy = Strategy.model_validate(
@@ -39,7 +45,8 @@ def vary(pipeline: Pipeline, strategies: Sequence[str], seeds: int) -> tuple[Pip
             continue
         first = pipeline.training.seed
         for seed in range(first, first + seeds):
-            training = pipeline.training.model_copy(update={"seed": seed % LARGEST_SEED})
+            changed = {"seed": seed % LARGEST_SEED, "learning_rate": wanted}
+            training = pipeline.training.model_copy(update=changed)
             changes = {"strategy": strategy, "training": training}
             variants.append(pipeline.model_copy(update=changes))
     if faults:
@@ -47,12 +54,38 @@ def vary(pipeline: Pipeline, strategies: Sequence[str], seeds: int) -> tuple[Pip
     return tuple(variants)
 
 
+def name_variant(variant: Pipeline, own: Pipeline) -> str:
+    """The strategy of a variant, with its learning rate where that is not the pipeline's own."""
+    rate = variant.training.learning_rate
+    is_own = rate == own.training.learning_rate
+    return variant.strategy.kind if is_own else f"{variant.strategy.kind}@{rate:g}"
+
+
 def check_strategies(strategies: Sequence[str]) -> list[Fault]:
-    """A fault for every name that is no strategy."""
+    """A fault for every name that is no strategy, and every rate that is none."""
     known = get_args(StrategyKind)
-    remedy = f"The strategies are {', '.join(known)}."
-    faults = [Fault("--strategies", repr(one), remedy) for one in strategies if one not in known]
+    remedy = f"The strategies are {', '.join(known)}; lora@0.002 gives one a rate of its own."
+    faults = [
+        Fault("--strategies", repr(one), remedy)
+        for one in strategies
+        if _part(one)[0] not in known or not _is_rate(one)
+    ]
     return faults if strategies else [Fault("--strategies", "nothing", remedy)]
+
+
+def _part(strategy: str) -> tuple[str, str]:
+    """KIND@RATE as its kind, and its rate or nothing."""
+    kind, _, rate = strategy.partition("@")
+    return kind, rate
+
+
+def _is_rate(strategy: str) -> bool:
+    if "@" not in strategy:
+        return True
+    try:
+        return 0 < float(_part(strategy)[1]) <= 1
+    except ValueError:
+        return False
 
 
 def check_sizes(sizes: Sequence[str]) -> list[Fault]:

@@ -59,7 +59,10 @@ def validate(name: Name, overrides: Overrides = [], as_json: Json = False) -> No
 def compare(
     name: Name,
     strategies: Annotated[
-        str, typer.Option(help="Strategies, with commas between them.")
+        str,
+        typer.Option(
+            help="Strategies, with commas between them; NAME@RATE has a learning rate of its own."
+        ),
     ] = "head,probe-then-tune,full,lora,scratch",
     seeds: Annotated[int, typer.Option(min=1, max=100, help="How many seeds each.")] = 3,
     sizes: Annotated[

@@ -9,7 +9,7 @@ from typing import Any
 from prefect import flow
 
 from finetuning.pipelines import find_root
-from finetuning.variants import choose_sizes, vary
+from finetuning.variants import choose_sizes, name_variant, vary
 from flows.environment import hush_libraries
 from flows.preparation import hold_pipeline, need_work
 from tasks.checking import validate
@@ -35,7 +35,7 @@ def compare(
 
     Args:
         pipeline: Name of a pipeline file, or its path.
-        strategies: Kinds of strategies.
+        strategies: Kinds of strategies; KIND@RATE has a learning rate of its own.
         sizes: Numbers of training rows, or all.
         seeds: How many seeds, from the pipeline's own upwards.
         overrides: KEY=VALUE items over the file.
@@ -52,9 +52,11 @@ def compare(
         encode(work)
         counts = choose_sizes(sizes, fetch(work, "encode").facts["rows"]["train"])
         variants = vary(work.pipeline, strategies, seeds)
-        tried = [try_strategy(work, Contender(one, size)) for size in counts for one in variants]
+        named = [(one, name_variant(one, work.pipeline)) for one in variants]
+        contenders = [Contender(one, size, name) for size in counts for one, name in named]
+        tried = [try_strategy(work, one) for one in contenders]
         judged = judge_trials(work, tried)
-        chosen = next(one for one in variants if one.strategy.kind == judged["choice"]["strategy"])
+        chosen = next(one for one, name in named if name == judged["choice"]["strategy"])
         winner = plan(root, chosen, work.data, work.base)
         train(winner)
         evaluate(winner)

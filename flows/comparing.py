@@ -28,7 +28,7 @@ def compare_strategies(
     Args:
         root: The project's folder.
         name: Pipeline name or file.
-        strategies: Kinds, with commas between them.
+        strategies: Kinds, or KIND@RATE, with commas between them.
         sizes: Numbers of training rows or all, with commas between them.
         seeds: How many seeds.
         overrides: KEY=VALUE items.
@@ -65,13 +65,14 @@ def describe_comparison(result: dict[str, Any]) -> str:
     """The sentence, the table, and where the page is."""
     lines = [f"{result['pipeline']}: {result['sentence']}", f"  {result['scratch']['sentence']}"]
     titles = ("strategy", "rows", "mean", "spread", "trained", "seconds", "memory")
-    lines.append("  {:<16}{:>8}{:>8}{:>8}{:>13}{:>9}{:>10}".format(*titles))
+    lines.append("  {:<22}{:>8}{:>8}{:>8}{:>13}{:>9}{:>10}".format(*titles))
     for cell in result["cells"]:
         spread = "-" if cell["spread"] is None else f"{cell['spread']:.3f}"
         lines.append(
-            f"  {cell['strategy']:<16}{cell['size']:>8}{cell['mean']:>8.3f}{spread:>8}"
+            f"  {cell['strategy']:<22}{cell['size']:>8}{cell['mean']:>8.3f}{spread:>8}"
             f"{cell['trained']:>13,}{cell['seconds']:>9.1f}{cell['memory'] / 2**20:>6,.0f} MiB"
         )
+    lines.append(f"  {result['rates']}")
     name = result["metrics"][0]
     sign = 1 if find_measure(name).lower_is_better else -1
     best = min(result["baselines"], key=lambda baseline: sign * baseline["scores"][name])

@@ -16,8 +16,8 @@ import pandas
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from finetuning.comparison_page import render_comparison
-from finetuning.comparisons import Trial, choose, describe_choice, find_crossing, summarise
+from finetuning.comparison_page import describe_choice, describe_rates, render_comparison
+from finetuning.comparisons import Trial, choose, find_crossing, summarise
 from finetuning.digests import digest_value, write_atomically
 from finetuning.errors import TunesmithError
 from finetuning.lineage import find_asker
@@ -42,16 +42,19 @@ PRELOADED = ["finetuning.adaptation", "finetuning.trials", "transformers", "acce
 
 @dataclass(frozen=True)
 class Contender:
-    """What a trial tries: a pipeline whose strategy and seed are the trial's, and a size."""
+    """What a trial tries: a pipeline whose strategy and seed are the trial's, and a size.
+
+    strategy: its name among the comparison's, see `finetuning.variants.name_variant`.
+    """
 
     pipeline: Pipeline
     size: int
+    strategy: str
 
     @property
     def name(self) -> str:
         """As it stands in logs and errors."""
-        strategy, seed = self.pipeline.strategy.kind, self.pipeline.training.seed
-        return f"{strategy} on {self.size} rows, seed {seed}"
+        return f"{self.strategy} on {self.size} rows, seed {self.pipeline.training.seed}"
 
 
 @dataclass(frozen=True)
@@ -118,9 +121,9 @@ def _read_trial(contender: Contender, entry: Entry) -> Trial:
     table = pandas.read_parquet(entry.folder / PREDICTIONS)
     score = find_measure(contender.pipeline.gate.metric).compute(table)
     facts = entry.facts
-    strategy, seed = contender.pipeline.strategy.kind, contender.pipeline.training.seed
     figures = (facts["trained"], facts["seconds"], facts["memory"])
-    return Trial(strategy, contender.size, seed, score, *figures)
+    seed = contender.pipeline.training.seed
+    return Trial(contender.strategy, contender.size, seed, score, *figures)
 
 
 @stage("judge trials")
@@ -154,6 +157,7 @@ def judge_trials(work: Work, tried: Sequence[Tried]) -> dict[str, Any]:
         "epochs": training.epochs,
         "batch_size": training.batch_size,
         "learning_rate": training.learning_rate,
+        "rates": describe_rates([cell.strategy for cell in cells], training.learning_rate),
     }
 
 

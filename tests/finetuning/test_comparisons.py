@@ -6,10 +6,10 @@ import numpy as np
 import pandas
 import pytest
 
+from finetuning.comparison_page import describe_choice, describe_rates
 from finetuning.comparisons import (
     Trial,
     choose,
-    describe_choice,
     find_crossing,
     find_error,
     fit_law,
@@ -171,6 +171,27 @@ def test_crossing_out_of_reach():
     never = find_crossing(curves(lambda n: n**-0.1, lambda n: 0.9 * n**-0.3), 10_000, "accuracy")
     assert (never.rows, never.beyond) == (None, False)
     assert "At no size" in never.sentence
+
+
+def test_the_best_rate_of_scratch_counts():
+    """At 1,600 rows scratch is behind at the pipeline's rate, and ahead at one of its own."""
+    trials = [
+        *make("full", 1600, [0.9]),
+        *make("scratch", 1600, [0.8]),
+        *make("scratch@0.01", 1600, [0.95]),
+    ]
+    crossing = find_crossing(summarise(trials), 10_000, "accuracy")
+    assert crossing.rows == 1600
+    assert "no worse" in crossing.sentence
+    assert "cannot be said" in find_crossing(summarise(trials[1:]), 10_000, "accuracy").sentence
+
+
+def test_rates_are_told():
+    """That one rate held for all, and how another is tried; or which strategies had their own."""
+    assert "All at the learning rate 0.0002" in describe_rates(["head", "lora", "lora"], 2e-4)
+    assert "lora@RATE" in describe_rates(["head", "lora"], 2e-4)
+    said = describe_rates(["full", "lora@0.002"], 2e-4)
+    assert said == "Each at the rate behind its @, the others at the pipeline's own of 0.0002."
 
 
 def test_crossing_needs_sizes_and_scratch():

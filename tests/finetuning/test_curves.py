@@ -50,7 +50,8 @@ def test_page():
         "sentence": "take full & go", "scratch": {"sentence": "never"},
         "choice": {"strategy": "full", "sure": True}, "cells": [vars(one) for one in CELLS],
         "seeds": [0, 1, 2], "validation_rows": 1234, "epochs": 3, "batch_size": 32,
-        "learning_rate": 5e-5, "test": {"test/accuracy": 0.91234, "test/macro_f1": 0.9},
+        "learning_rate": 5e-5, "rates": "all alike",
+        "test": {"test/accuracy": 0.91234, "test/macro_f1": 0.9},
         "baselines": [{"description": "the most frequent label",
                        "scores": {"accuracy": 0.5, "macro_f1": 0.3},
                        "difference": 0.41, "interval": [0.3, 0.5]}],
@@ -61,6 +62,7 @@ def test_page():
     assert "Validation macro f1 over 1,234 rows" in page
     assert page.count("256 MiB") == len(CELLS)
     assert "0.912" in page
+    assert "all alike" in page
     assert "+0.300 to +0.500" in page
     assert not re.search(r"<script|<link|src=|@import|url\(", page)
     assert "color-scheme: light dark" in page

@@ -4,7 +4,7 @@ import pytest
 
 from finetuning.config import Pipeline
 from finetuning.errors import InputError
-from finetuning.variants import check_sizes, check_strategies, choose_sizes, vary
+from finetuning.variants import check_sizes, check_strategies, choose_sizes, name_variant, vary
 
 
 def pipeline(seed=5, **strategy):
@@ -36,6 +36,14 @@ def test_every_strategy_with_every_seed():
     assert variants[2] == own
 
 
+def test_a_strategy_with_a_rate_of_its_own():
+    """It is named by it, others keep the pipeline's; the pipeline's own rate is nothing else."""
+    own = pipeline(kind="full")
+    variants = vary(own, ["full", "lora@2e-3", "lora", "full@5e-5", "lora@0.002"], 1)
+    named = [(name_variant(one, own), one.training.learning_rate) for one in variants]
+    assert named == [("full", 5e-5), ("lora@0.002", 2e-3), ("lora", 5e-5)]
+
+
 def test_the_largest_seed_has_a_next():
     """Seeds go round at the largest that the file takes."""
     seeds = [one.training.seed for one in vary(pipeline(2**32 - 1), ["full"], 2)]
@@ -52,6 +60,8 @@ def test_wrong_words():
     """Every unknown strategy and size is a fault; so is none at all."""
     assert [fault.found for fault in check_strategies(["full", "magic", ""])] == ["'magic'", "''"]
     assert len(check_strategies([])) == len(check_sizes([])) == 1
+    rates = ["full@1", "full@0", "full@-1", "full@2", "full@", "full@nan", "full@fast", "@1"]
+    assert [fault.found for fault in check_strategies(rates)] == [repr(one) for one in rates[1:]]
     sizes = ["all", "2", "100", "1", "0", "-5", "ten", "1e3", "٣٣"]
     assert [fault.found for fault in check_sizes(sizes)] == [
         "'1'", "'0'", "'-5'", "'ten'", "'1e3'", "'٣٣'",
