@@ -49,8 +49,9 @@ class Plan:
     """What is tried for a problem.
 
     fixed: strategies without a rate of their own. rated: those tried with every one of `rates`, or
-    of those that `apart` has for them. epochs, training: what all have in common. files: the tables of a folder of data. validated:
-    rows of validation at most, for more would cost more than the training.
+    of those that `apart` has for them. epochs, training: what all have in common. files: the tables
+    of a folder of data. validated: rows of validation at most, for more would cost more than the
+    training.
     """
 
     fixed: tuple[str, ...]

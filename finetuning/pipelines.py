@@ -5,23 +5,19 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from finetuning.config import Pipeline
 from finetuning.errors import Fault, InputError, wrong
+from finetuning.strict_yaml import parse
 
 FOLDER = "pipelines"
 ENDINGS = (".yaml", ".yml")
 LARGEST_FILE = 200_000  # bytes; of a million, reading the YAML takes more than ten seconds
-LARGEST_INTEGER = 1_000  # bits
-MOST_SIXTIES = 3  # colons in a number: days, hours, minutes, seconds
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def find_root(start: Path) -> Path:
@@ -75,15 +71,7 @@ def load_pipeline(path: Path, overrides: Iterable[str] = ()) -> Pipeline:
     Raises:
         InputError: With every fault of the file and of the overrides.
     """
-    if path.stat().st_size > LARGEST_FILE:
-        raise wrong(path.name, f"{path.stat().st_size} bytes", "That is no pipeline file.")
-    content = _parse(path.read_bytes(), path.name)
-    if not isinstance(content, dict):
-        found = type(content).__name__
-        raise wrong(path.name, found, "A pipeline file has keys: name, problem, data, model, ...")
-    faults: list[Fault] = []
-    for item in overrides:
-        faults += _override(content, item)
+    content, faults = _read(path, overrides)
     try:
         pipeline = Pipeline.model_validate(content)
     except ValidationError as error:
@@ -93,84 +81,48 @@ def load_pipeline(path: Path, overrides: Iterable[str] = ()) -> Pipeline:
     return pipeline
 
 
-def _parse(data: bytes, name: str) -> Any:
+def load_sound(path: Path, overrides: Iterable[str] = ()) -> Pipeline | None:
+    """What is left of a faulty pipeline file without the keys at fault; None where that is none.
+
+    For looking at what else may be wrong, never for a run: other keys have their defaults.
+    """
     try:
-        return yaml.load(data.decode("utf-8-sig"), Loader=_Loader)
-    except UnicodeDecodeError:
-        raise wrong(name, "bytes that are not UTF-8", "Save the file as UTF-8.") from None
-    except (
-        # PyYAML lets the errors of its own conversions through: !!bool x is a KeyError.
-        yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError, AttributeError,
-    ) as error:  # fmt: skip
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or str(error) or type(error).__name__
-        raise wrong(f"{name}{place}", str(reason), "The file is not YAML there.") from None
+        content, _ = _read(path, overrides)
+    except InputError:
+        return None
+    while True:
+        try:
+            return Pipeline.model_validate(content)
+        except ValidationError as error:
+            places = [item["loc"] for item in error.errors(include_url=False)]
+        if not sum(_take_out(content, place) for place in places):
+            return None  # something is missing
 
 
-class _Loader(yaml.SafeLoader):
-    """The safe loader, with 5e-5 a number (YAML 1.2) and no key twice, no alias."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # its stub lacks it
-            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                problem = "a key must be a single word"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            if key.value in seen:
-                problem = f"the key {key.value!r} stands twice"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
-        text = super().construct_scalar(node)
-        if _NO_TEXT.search(text):
-            problem = "a null or half a character (\\0, \\ud800) is no text"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-        return text
+def _take_out(holder: Any, place: tuple[int | str, ...]) -> bool:
+    """Take out a key, or all of the list that an element is in; whether that was there."""
+    for number, part in enumerate(place, 1):
+        if not isinstance(holder, dict) or part not in holder:
+            return False
+        if number == len(place) or not isinstance(holder[part], dict):
+            del holder[part]
+            return True
+        holder = holder[part]
+    return False
 
 
-def _check_sixties(node: yaml.ScalarNode) -> None:
-    # YAML 1.1 reads 1:30 as 90, and PyYAML takes the square of the length for it.
-    if node.value.count(":") > MOST_SIXTIES:
-        problem = "a number with colons without end"
-        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-
-
-def _construct_float(loader: _Loader, node: yaml.ScalarNode) -> float:
-    _check_sixties(node)
-    return float(loader.construct_yaml_float(node))
-
-
-def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
-    _check_sixties(node)
-    value = int(loader.construct_yaml_int(node))
-    if value.bit_length() > LARGEST_INTEGER:
-        problem = f"a whole number of {value.bit_length()} bits"
-        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-    return value
-
-
-def _refuse(loader: _Loader, node: yaml.ScalarNode) -> None:
-    loader.construct_undefined(node)
-
-
-# Bytes and numbers of thousands of digits have no place in JSON, where every value ends up.
-_Loader.add_constructor("tag:yaml.org,2002:binary", _refuse)
-_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
-_Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
+def _read(path: Path, overrides: Iterable[str]) -> tuple[dict[str, Any], list[Fault]]:
+    """A file's keys under the overrides, and what is wrong with these."""
+    if path.stat().st_size > LARGEST_FILE:
+        raise wrong(path.name, f"{path.stat().st_size} bytes", "That is no pipeline file.")
+    content = parse(path.read_bytes(), path.name)
+    if not isinstance(content, dict):
+        found = type(content).__name__
+        raise wrong(path.name, found, "A pipeline file has keys: name, problem, data, model, ...")
+    faults: list[Fault] = []
+    for item in overrides:
+        faults += _override(content, item)
+    return content, faults
 
 
 def _override(content: dict[str, Any], item: str) -> list[Fault]:
@@ -179,7 +131,7 @@ def _override(content: dict[str, Any], item: str) -> list[Fault]:
         return [Fault("--set", repr(item), "Write KEY=VALUE, such as training.epochs=1.")]
     try:
         # An argument that is not UTF-8 comes with surrogates, and is refused as such a file is.
-        value = _parse(text.encode("utf-8", "surrogatepass"), key)
+        value = parse(text.encode("utf-8", "surrogatepass"), key)
     except InputError as error:
         return list(error.faults)
     place = content
@@ -207,7 +159,9 @@ def describe_faults(error: ValidationError) -> list[Fault]:
             faults.append(Fault(key, "nothing", f"The key is required. {_describe(item['loc'])}"))
         else:
             message = item["msg"].removeprefix("Value error, ")
-            text = f"{message[0].upper()}{message[1:]}. {_describe(item['loc'])}"
+            # A check of our own says what to do; pydantic's say what is wrong.
+            remedy = "" if item["type"] == "value_error" else _describe(item["loc"])
+            text = f"{message[0].upper()}{message[1:]}. {remedy}"
             faults.append(Fault(key, _show(found), text))
     return [Fault(fault.key, fault.found, fault.remedy.strip()) for fault in faults]
 

@@ -12,9 +12,10 @@ from typing import TypeVar
 from finetuning.config import Pipeline
 from finetuning.errors import Fault, InputError, TunesmithError, wrong
 from finetuning.locks import hold
-from finetuning.pipelines import find_pipeline, load_pipeline
+from finetuning.pipelines import find_pipeline, load_pipeline, load_sound
 from finetuning.snapshots import read_tables
 from finetuning.sources import BaseModel
+from finetuning.strategies import check_depth
 from tasks.base_models import resolve_base
 from tasks.noted_processes import note_flow_run
 from tasks.planning import STATE, Work, plan
@@ -39,13 +40,17 @@ def prepare_work(
         The work; None where the base model is not at hand and fetch is False.
 
     Raises:
-        InputError: With the faults of the pipeline file; or, where that is right, with those of
-            the data and the base model together.
+        InputError: With the faults of the pipeline file, the data and the base model together.
     """
-    pipeline = load_pipeline(find_pipeline(root, name), overrides)
-    faults: list[Fault] = []
+    path, faults = find_pipeline(root, name), list[Fault]()
+    pipeline = _collect(faults, lambda: load_pipeline(path, overrides))
+    # Of a faulty file the rest tells where data and base are.
+    if pipeline is None and (pipeline := load_sound(path, overrides)) is None:
+        raise InputError(faults)
     data = _collect(faults, lambda: resolve_data(root, pipeline.data.path))
-    base = _collect(faults, lambda: resolve_base(root, pipeline, fetch))
+    base = _collect(faults, lambda: resolve_base(root, pipeline, fetch and not faults))
+    if base is not None:
+        _collect(faults, lambda: check_depth(pipeline.strategy, base.folder))
     if faults:
         if data is not None:
             _collect(

@@ -51,6 +51,19 @@ def test_wrong_columns_are_said_with_a_missing_base(project):
     assert keys == ["model.base", "data.columns.text", "data.slices[0]"]
 
 
+def test_faults_of_the_file_hide_no_others(project, bert_folder):
+    """Wrong keys, the base model, and the columns; and of a right base, too many groups."""
+    describe(project, "./nowhere", text="body", by="shop")
+    wrong = ["strategy.kind=frezze", "training.learning_rate=-1", "training.epoch=3"]
+    file = ["strategy.kind", "training.learning_rate", "training.epoch"]
+    keys = faults_of(lambda: prepare_work(project, "toy", wrong))
+    assert keys == [*file, "model.base", "data.columns.text", "data.slices[0]"]
+    describe(project, bert_folder, text="body")
+    keys = faults_of(lambda: prepare_work(project, "toy", ["strategy.groups=50", "gate.alpha=9"]))
+    assert keys == ["gate.alpha", "strategy.groups", "data.columns.text"]
+    assert faults_of(lambda: prepare_work(project, "toy", ["data=5", *wrong])) == ["data", *file]
+
+
 def test_the_commit_is_the_one_that_the_run_began_at(project, bert_folder):
     """What is committed while a run goes on is not what it was made from."""
     describe(project, bert_folder)
