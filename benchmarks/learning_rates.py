@@ -72,7 +72,7 @@ PLANS = {
         3,
         {"max_length": 64},
         2000,
-        apart={"lora": (2e-4, 2e-3, 1e-2)},
+        apart={"lora": (2e-4, 2e-3, 1e-2, 3e-2)},
     ),
     "image-classification": Plan(
         ("head",),

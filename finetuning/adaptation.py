@@ -56,7 +56,7 @@ def adapt(
     place: Path,
     find_features: FindFeatures | None = None,
     report: Callable[[Epoch], None] | None = None,
-    announce: Callable[[tuple[LayerGroup, ...], Table], None] | None = None,
+    announce: Callable[[Classifier, tuple[LayerGroup, ...], Table], None] | None = None,
     saving: Saving | None = None,
 ) -> Adapted:
     """Adapt a base model to rows by the pipeline's strategy.
@@ -75,7 +75,7 @@ def adapt(
         find_features: Gives the frozen features of both splits where they are kept; None
             computes them.
         report: Called with each epoch as it ends.
-        announce: Called with the layer groups and the strategy's table before anything is trained.
+        announce: Called with the model, its groups and the table before anything is trained.
         saving: Where checkpoints go, and one that is there is gone on from; None: nowhere.
 
     Raises:
@@ -111,7 +111,7 @@ def _adapt(
     place: Path,
     find_features: FindFeatures | None,
     report: Callable[[Epoch], None] | None,
-    announce: Callable[[tuple[LayerGroup, ...], Table], None] | None,
+    announce: Callable[[Classifier, tuple[LayerGroup, ...], Table], None] | None,
     saving: Saving | None,
     micro_batch: int | None,
 ) -> Adapted:
@@ -127,7 +127,7 @@ def _adapt(
     separate(model, table)
     groups = layer_groups(model)
     if announce is not None:
-        announce(groups, table)
+        announce(model, groups, table)
     blocks = count_frozen_blocks(model, groups, table)
     splits = problem.encoding.vary(rows, settings), validation
     with skip_blocks(model, blocks, splits, device, place) as (rows, validation):

@@ -15,6 +15,7 @@ from torch import nn
 
 from finetuning.errors import wrong
 from finetuning.models import Classifier
+from finetuning.quiet import adapting_quietly
 from finetuning.stacks import list_blocks
 
 if TYPE_CHECKING:
@@ -52,7 +53,20 @@ def attach_adapters(model: Classifier, strategy: Strategy, seed: int) -> Any:
         fan_in_fan_out=any(isinstance(layer, Conv1D) for layer in layers.values()),
     )
     torch.manual_seed(seed)
-    return get_peft_model(cast(Any, model.base), config)
+    with adapting_quietly():
+        return get_peft_model(cast(Any, model.base), config)
+
+
+def describe_adapters(model: Classifier, strategy: Strategy) -> str:
+    """Of which rank the adapters are, and beside which layers, in words."""
+    names = [
+        name.split(".")[-1]
+        for name, layer in model.base.named_modules()
+        if hasattr(layer, "lora_A")
+    ]
+    kinds = ", ".join(sorted(set(names)))
+    scale = f"alpha {strategy.alpha:g}"
+    return f"adapters of rank {strategy.rank} ({scale}) beside {len(names)} layers: {kinds}"
 
 
 def _find_layers(model: Classifier, strategy: Strategy) -> dict[str, nn.Module]:

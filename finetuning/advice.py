@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FEWEST_A_CLASS = 20
 SMALL = 512  # features a token up to which a model counts as small: MiniLM has 384, BERT 768
 SMALL_RATE, LARGE_RATE = 2e-4, 3e-5
+ADAPTERS = "lora"
+ADAPTERS_RATE = 1e-2  # of a small model; with a fiftieth of it they hardly learned
 SMALL_NETWORK = 1_000_000  # parameters: those tried have 0.27 and 0.26 million
 FEW_IMAGES = 500
 FEW_IMAGES_RATE, IMAGES_RATE, PHOTOGRAPHS_RATE = 1e-2, 3e-3, 1e-3
@@ -46,7 +48,9 @@ class Size:
     parameters: int | None = None
 
 
-def advise(problem: str, rows: int, classes: int, base: Size) -> tuple[Suggestion, ...]:
+def advise(
+    problem: str, rows: int, classes: int, base: Size, kind: str | None = None
+) -> tuple[Suggestion, ...]:
     """Suggest how to begin: strategy, epochs and learning rate, in this order.
 
     Args:
@@ -54,8 +58,13 @@ def advise(problem: str, rows: int, classes: int, base: Size) -> tuple[Suggestio
         rows: Rows to learn from, with their label, before validation and test are split off.
         classes: Number of labels; of no importance where a problem has none.
         base: The base model's size.
+        kind: The strategy that is taken, which the rate is then for; None: the suggested one.
     """
-    return _ADVISERS[problem](rows, classes, base)
+    strategy, epochs, rate = _ADVISERS[problem](rows, classes, base)
+    if kind == ADAPTERS and rate.value == SMALL_RATE:
+        reason = "for lora, whose adapters begin at nothing: the best of four with a small model"
+        rate = replace(rate, value=ADAPTERS_RATE, reason=reason)
+    return strategy, epochs, rate
 
 
 def _advise_on_texts(rows: int, classes: int, base: Size) -> tuple[Suggestion, ...]:

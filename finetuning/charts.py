@@ -147,7 +147,18 @@ def confusion_matrix(title: str, labels: Sequence[str], counts: Sequence[Sequenc
     canvas.text(14, top + edge / 2, "true label", size=12, turn=-90)
     right, every = sum(row[i] for i, row in enumerate(counts)), sum(map(sum, counts))
     said = f"{right:,} of {every:,} rows are on the diagonal; {number} labels."
-    return canvas.svg(left + edge + (60 if number > 3 else 10), top + edge + 8, title, said)
+    slanted = [shorten(name, 16) for name in names] if written and number > 3 else []
+    right_margin = _find_overhang(slanted, cell)
+    return canvas.svg(left + edge + right_margin, top + edge + 8, title, said)
+
+
+def _find_overhang(slanted: Sequence[str], cell: float) -> float:
+    """How far the slanted headers of columns reach beyond the right edge, and a little more."""
+    reaches = (
+        len(name) * 12 * 0.64 * math.cos(math.radians(30)) - (len(slanted) - place - 0.5) * cell
+        for place, name in enumerate(slanted)
+    )
+    return max([10.0, *reaches])
 
 
 def _draw_count(

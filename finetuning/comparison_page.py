@@ -39,7 +39,7 @@ def describe_rates(strategies: Sequence[str], rate: float) -> str:
         return f"Each at the rate behind its @, the others at the pipeline's own of {rate:g}."
     return (
         f"All at the learning rate {rate:g}, which need not be the best of each: "
-        f"{own[-1]}@RATE compares one at another rate, and lora often wants ten times as much."
+        f"{own[-1]}@RATE compares one at another rate, and lora often wants a far higher one."
     )
 
 

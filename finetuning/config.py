@@ -89,7 +89,7 @@ class Strategy(Section):
         if self.kind == "freeze" and self.groups is None:
             raise ValueError("strategy freeze needs groups: how many stay frozen")
         if self.kind in ("head", "scratch") and self.groups is not None:
-            raise ValueError(f"strategy {self.kind} takes no groups")
+            raise ValueError(f"strategy {self.kind} takes no groups: leave them out")
         return self
 
 
@@ -150,7 +150,7 @@ class Gate(Section):
     @classmethod
     def _check_minimum(cls, value: float | None, info: ValidationInfo) -> float | None:
         if value is not None and value > 1 and info.data.get("metric") in SHARES:
-            raise ValueError("a share is at most 1")
+            raise ValueError("a share is at most 1: write 0.9 for 90 %")
         return value
 
 
@@ -218,7 +218,9 @@ class Pipeline(Section):
     def _check_behaviour(cls, value: Gate, info: ValidationInfo) -> Gate:
         roles = ROLES.get(info.data.get("problem", ""), ("text", "label"))
         if value.behaviour and not {"text", "label"} <= set(roles):
-            raise ValueError("behaviour tests are labelled texts: this problem reads none")
+            raise ValueError(
+                "behaviour tests are labelled texts: this problem reads none, so leave them out"
+            )
         labels = info.data["data"].labels if "data" in info.data else None
         for test in value.behaviour:
             unknown = test.named_labels - set(labels or test.named_labels)

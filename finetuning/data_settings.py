@@ -118,5 +118,5 @@ class Data(Section):
     @classmethod
     def _check_labels(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is not None and len(set(value)) != len(value):
-            raise ValueError("a label stands twice")
+            raise ValueError("a label stands twice: name each once")
         return value

@@ -2,6 +2,7 @@
 
 TunesmithError          1  a run failed
 ├── NotReproducedError  1  a model that was made again is not the recorded one
+├── UnhealthyError      1  the machine or the project lacks what a run needs
 ├── ShortOfMemoryError  1  a training does not fit into the memory, one row at a time
 ├── SilentServerError   1  a server that is needed has been away for too long
 ├── InputError          2  the user's input is wrong (file, key, column, label, name)
@@ -38,6 +39,14 @@ class TunesmithError(Exception):
 
 class NotReproducedError(TunesmithError):
     """A model that was made again from its record differs; `result` says in what."""
+
+    def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
+        self.result = result or {}
+        super().__init__(message)
+
+
+class UnhealthyError(TunesmithError):
+    """The machine or the project lacks what a run needs; `result` has each check."""
 
     def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
         self.result = result or {}

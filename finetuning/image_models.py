@@ -14,6 +14,7 @@ from finetuning.base_configs import open_config
 from finetuning.convolutional import build_own, read_own
 from finetuning.models import HEAD_CONFIG, HEAD_WEIGHTS, save, set_dropout
 from finetuning.pixels import ImageInput, read_input
+from finetuning.quiet import loading_quietly
 from finetuning.stacks import note_shared
 
 __all__ = ["ImageClassifier", "build", "load", "save"]
@@ -152,9 +153,14 @@ def _open_base(folder: Path, dropout: float | None, scratch: bool) -> nn.Module:
     if scratch:
         base = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32)
     else:
-        base = AutoModel.from_pretrained(
-            folder, config=config, trust_remote_code=False, use_safetensors=True, dtype="float32"
-        )
+        with loading_quietly():
+            base = AutoModel.from_pretrained(
+                folder,
+                config=config,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype="float32",
+            )
     # Of the poolers none has weights that are read here; unread ones would be decayed.
     if getattr(base, "pooler", None) is not None:
         base.pooler = nn.Identity()

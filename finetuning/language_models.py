@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from finetuning.base_configs import open_config
 from finetuning.errors import wrong
 from finetuning.models import SHORT, is_decoder, set_dropout
+from finetuning.quiet import loading_quietly
 from finetuning.stacks import note_shared
 
 DESCRIPTION = "language_model.json"
@@ -103,14 +104,15 @@ def build(
             config, trust_remote_code=False, dtype=torch.float32
         )
         return _finish(fresh)
-    base, report = AutoModelForCausalLM.from_pretrained(
-        folder,
-        config=config,
-        trust_remote_code=False,
-        use_safetensors=True,
-        dtype="float32",
-        output_loading_info=True,
-    )
+    with loading_quietly():
+        base, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype="float32",
+            output_loading_info=True,
+        )
     if missing := sorted(report["missing_keys"]):
         remedy = "Its files lack these weights: name a base model that was saved with its head."
         raise wrong("model.base", f"{folder.name} without {', '.join(missing[:3])}", remedy)
@@ -143,8 +145,9 @@ def load(folder: Path) -> tuple[LanguageModel, dict[str, Any]]:
     """
     from transformers import AutoModelForCausalLM
 
-    base = AutoModelForCausalLM.from_pretrained(
-        folder, trust_remote_code=False, use_safetensors=True, dtype="float32"
-    )
+    with loading_quietly():
+        base = AutoModelForCausalLM.from_pretrained(
+            folder, trust_remote_code=False, use_safetensors=True, dtype="float32"
+        )
     description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text("utf-8"))
     return LanguageModel(base).eval(), description | {"folder": str(folder)}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import platform
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -103,11 +101,6 @@ def describe_python() -> str:
     return f"{platform.python_version()} on {platform.system()} {platform.machine()}"
 
 
-def find_asker(environment: Mapping[str, str] = os.environ) -> str:
-    """Who asked for the run: the login name, as the system tells it."""
-    return environment.get("TUNESMITH_USER") or environment.get("USER") or "unknown"
-
-
 def digest_weights(folder: Path) -> dict[str, str]:
     """SHA-256 of each safetensors file of a model's folder, by its path below that."""
     return {
@@ -125,19 +118,22 @@ def digest_predictions(table: pandas.DataFrame) -> str:
     return digest_value(table[named].to_numpy().tolist())
 
 
-def list_obstacles(commit: Commit, pointer: str | None, base: BaseModel) -> tuple[str, ...]:
+def list_obstacles(
+    commit: Commit, pointer: str | None, base: BaseModel, kept: bool = False
+) -> tuple[str, ...]:
     """Why the record could not be reproduced, said while it can still be mended.
 
     Args:
         commit: The commit that the run stood at.
         pointer: The data version that the commit holds; None where the data is not versioned.
         base: The base model.
+        kept: Whether the commit holds the base model's folder.
     """
     obstacles = list(list_hindrances(commit.sha, commit.dirty, pointer))
-    if base.origin == "folder":
+    if base.origin == "folder" and not kept:
         obstacles.append(
             "the base model is a local folder, which neither git nor DVC is known to keep: "
-            "keep that folder, or name a hub id, a package or a registered model"
+            "commit that folder, or name a hub id, a package or a registered model"
         )
     return tuple(obstacles)
 

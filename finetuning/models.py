@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from finetuning.base_configs import open_config
 from finetuning.errors import wrong
 from finetuning.imports import shun_broken_torchvision
+from finetuning.quiet import loading_quietly
 from finetuning.stacks import list_blocks, list_shared, note_shared
 
 # Before transformers is imported, by whatever module that opens a model.
@@ -188,9 +189,14 @@ def open_base(
     if scratch:
         base = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32)
     else:
-        base = AutoModel.from_pretrained(
-            folder, config=config, trust_remote_code=False, use_safetensors=True, dtype="float32"
-        )
+        with loading_quietly():
+            base = AutoModel.from_pretrained(
+                folder,
+                config=config,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype="float32",
+            )
     # The pooler is not read by any of the heads; unread weights would be moved by weight decay.
     if getattr(base, "pooler", None) is not None:
         base.pooler = None
@@ -276,9 +282,10 @@ def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
     from transformers import AutoModel
 
     description: dict[str, Any] = json.loads((folder / HEAD_CONFIG).read_text("utf-8"))
-    base = AutoModel.from_pretrained(
-        folder, trust_remote_code=False, use_safetensors=True, dtype="float32"
-    )
+    with loading_quietly():
+        base = AutoModel.from_pretrained(
+            folder, trust_remote_code=False, use_safetensors=True, dtype="float32"
+        )
     if getattr(base, "pooler", None) is not None:
         base.pooler = None
     model = Classifier(

@@ -18,6 +18,7 @@ from finetuning.strict_yaml import parse
 FOLDER = "pipelines"
 ENDINGS = (".yaml", ".yml")
 LARGEST_FILE = 200_000  # bytes; of a million, reading the YAML takes more than ten seconds
+_KINDS = {type(None): "a file without any key", list: "a list", str: "a text without any key"}
 
 
 def find_root(start: Path) -> Path:
@@ -117,8 +118,11 @@ def _read(path: Path, overrides: Iterable[str]) -> tuple[dict[str, Any], list[Fa
         raise wrong(path.name, f"{path.stat().st_size} bytes", "That is no pipeline file.")
     content = parse(path.read_bytes(), path.name)
     if not isinstance(content, dict):
-        found = type(content).__name__
-        raise wrong(path.name, found, "A pipeline file has keys: name, problem, data, model, ...")
+        found = _KINDS.get(type(content), f"a {type(content).__name__}")
+        if not path.read_bytes().strip():
+            found = "an empty file"
+        remedy = "A pipeline file has keys: name, problem, data, model, ..."
+        raise InputError([Fault(path.name, found, remedy)])
     faults: list[Fault] = []
     for item in overrides:
         faults += _override(content, item)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,14 +15,11 @@ from markupsafe import Markup
 from finetuning import charts
 from finetuning.canvas import printable, shorten
 from finetuning.evaluation import Bin, ClassScore
-from finetuning.history import Epoch
+from finetuning.history import SHARE_NAMES, Epoch, find_best
 from finetuning.measures import find_measure
+from finetuning.overfitting import score
 from finetuning.roles import METRICS, SHARES
 
-# A training accuracy further than this above the validation accuracy counts as overfitting.
-GAP_THRESHOLD = 0.05
-# A validation loss this share above its lowest has risen; less is noise.
-RISE_THRESHOLD = 0.01
 MOST_CONFUSED_SHOWN = 20
 # MLflow keeps a model version's description in a column of 5,000 characters.
 LONGEST_CARD = 5000
@@ -89,7 +85,8 @@ class Report:
     lineage: Mapping[str, str] = field(default_factory=dict)
     validation: Mapping[str, Any] = field(default_factory=dict)
     overfitting: str = ""
-    restored: int | None = None  # index in history of the weights kept; None: best_epoch's
+    behind: str = ""  # that a baseline is surely better, where one is
+    restored: int | None = None  # index in history of the weights kept; None: find_best's
     data_change: Sequence[str] = ()  # since which model, how many rows, the verdict, then the rest
 
     @property
@@ -97,68 +94,15 @@ class Report:
         """The problem's metrics, the first of them leading."""
         return METRICS.get(self.problem, ("accuracy",))
 
-
-def score(value: float | None) -> str:
-    """Three decimals; a dash where there is no number."""
-    return "-" if value is None or not math.isfinite(value) else f"{value:.3f}"
+    @property
+    def share(self) -> str:
+        """What the epochs' accuracy is called."""
+        return SHARE_NAMES.get(self.problem, "accuracy")
 
 
 def chance(value: float | None) -> str:
     """A p-value, as it is written in a sentence."""
     return "p < 0.001" if value is not None and value < 0.001 else f"p = {score(value)}"
-
-
-def best_epoch(history: Sequence[Epoch]) -> int | None:
-    """Index of the epoch best on validation: highest rank, then lowest loss, then earliest."""
-    merits = [epoch.merit for epoch in history]
-    measured = [index for index, merit in enumerate(merits) if math.isfinite(merit[0])]
-    return max(measured, key=merits.__getitem__, default=None)
-
-
-def describe_overfitting(history: Sequence[Epoch], restored: int | None = None) -> str:
-    """One sentence: the gap between training and validation at the kept epoch, and its opening.
-
-    Judges the last phase; restored is the index of the epoch kept, None for the best's.
-    """
-    kept = best_epoch(history) if restored is None else restored
-    if not history or kept is None:
-        missing = "Nothing was measured on validation rows" if history else "No history was kept"
-        return f"{missing}, so nothing can be said about overfitting."
-    last, best = [epoch for epoch in history if epoch.phase == history[-1].phase], history[kept]
-    reached = (score(best.train_accuracy), score(best.validation_accuracy))
-    gap = "training accuracy was {} and the validation accuracy {}".format(*reached)
-    if opening := _describe_opening(last):
-        return (
-            f"Overfitting opened at {opening}; the weights of {_place(best)}, the best on "
-            f"validation, were kept, where the {gap}."
-        )
-    epochs = sum(epoch.phase == best.phase for epoch in history)
-    alone = ", though a single epoch shows no trend" if len(last) == 1 else ""
-    return f"No sign of overfitting: at {_place(best)} of {epochs} the {gap}{alone}."
-
-
-def _place(epoch: Epoch) -> str:
-    return f"{'probe ' if epoch.phase == 'probe' else ''}epoch {epoch.epoch}"
-
-
-def _describe_opening(phase: Sequence[Epoch]) -> str | None:
-    """Where and how overfitting opened, if it did."""
-    # A rise that later epochs undo is a bump: only what follows the lowest loss counts.
-    losses = [e.validation_loss if math.isfinite(e.validation_loss) else math.inf for e in phase]
-    lowest = losses.index(min(losses))
-    floor = phase[lowest]
-    for index, epoch in enumerate(phase):
-        risen = epoch.validation_loss > floor.validation_loss * (1 + RISE_THRESHOLD)
-        if index > lowest and risen and epoch.train_loss < floor.train_loss:
-            return (
-                f"{_place(epoch)}: since {_place(floor)} the validation loss rose from "
-                f"{score(floor.validation_loss)} to {score(epoch.validation_loss)} while the "
-                f"training loss fell from {score(floor.train_loss)} to {score(epoch.train_loss)}"
-            )
-        gap = epoch.train_accuracy - epoch.validation_accuracy
-        if gap > GAP_THRESHOLD:
-            return f"{_place(epoch)}: the training accuracy was {gap:.3f} above validation"
-    return None
 
 
 def headline(report: Report) -> str:
@@ -177,7 +121,7 @@ def headline(report: Report) -> str:
     if not report.baselines:
         return f"{said}; no baseline was measured."
     best = min(report.baselines, key=lambda baseline: baseline.difference)
-    side = "better" if best.difference >= 0 else "worse"
+    side = name_side(best.difference)
     low, high = best.interval
     luck = "chance could explain" if low <= 0 <= high else "chance does not explain"
     leading = report.measures[0]
@@ -186,6 +130,11 @@ def headline(report: Report) -> str:
         f"the best baseline on the same rows, {best.name} ({score(best.scores.get(leading))}), a "
         f"difference that {luck} (interval {low:+.3f} to {high:+.3f}, {chance(best.p_value)})."
     )
+
+
+def name_side(difference: float) -> str:
+    """On which side of the other a model is by that much."""
+    return "better" if difference >= 0 else "worse"
 
 
 def name_measure(metric: str) -> str:
@@ -210,13 +159,14 @@ def _draw(report: Report) -> dict[str, Markup]:
     """The charts that there is something to show in."""
     history, drawn = report.history, {}
     steps = [(epoch.phase, epoch.epoch) for epoch in history]
-    best = best_epoch(history) if report.restored is None else report.restored
+    best = find_best(history) if report.restored is None else report.restored
     for measure in ("loss", "accuracy") if history else ():
+        spoken = report.share if measure == "accuracy" else measure
         lines = [
             charts.Line(split, [getattr(epoch, f"{split}_{measure}") for epoch in history], split)
             for split in ("train", "validation")
         ]
-        drawn[measure] = charts.line_chart(measure.capitalize(), lines, steps, best)
+        drawn[measure] = charts.line_chart(spoken.capitalize(), lines, steps, best)
     if report.confusion:
         drawn["confusion"] = charts.confusion_matrix("Confusion", report.labels, report.confusion)
     if any(part.rows for part in report.reliability):
@@ -271,9 +221,9 @@ def to_markdown(report: Report) -> str:
     leading = report.measures[0]
     spoken = name_measure(leading)
     baselines = [
-        f"{one.name}: {spoken} {score(one.scores.get(leading))}; the model is better by "
-        f"{one.difference:+.3f} (interval {one.interval[0]:+.3f} to {one.interval[1]:+.3f}, "
-        f"{chance(one.p_value)})"
+        f"{one.name}: {spoken} {score(one.scores.get(leading))}; the model is "
+        f"{name_side(one.difference)} by {score(abs(one.difference))} (interval "
+        f"{one.interval[0]:+.3f} to {one.interval[1]:+.3f}, {chance(one.p_value)})"
         for one in report.baselines
     ]
     lower = find_measure(leading).lower_is_better
@@ -283,9 +233,11 @@ def to_markdown(report: Report) -> str:
         for one in weakest[:10]
     ]
     data = report.lineage.get("data_version", "not recorded")
+    warning = [f"{report.behind[:1].upper()}{report.behind[1:]}."] if report.behind else []
     parts = [
         f"# {_plain(report.name + version)}",
         _plain(headline(report)),
+        *_list("Warning", warning),
         *_list("Verdict", [str(reason) for reason in report.verdict.get("reasons", ())]),
         f"**What it is.** A {_plain(report.problem)} model: {_plain(report.base_model)}, "
         f"fine-tuned with the strategy {_plain(report.strategy)}, made {_plain(report.created)}.",

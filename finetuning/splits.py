@@ -81,10 +81,25 @@ def _take(
     taken = np.zeros(len(keys), bool)
     for label in np.unique(labels[present]):
         members = np.flatnonzero(labels == label)
-        count = len(members)
-        number = min(max(math.floor(count * share + 0.5), 1), count - 1) if count > 1 else 0
+        number = _count_taken(len(members), share)
         taken[members[np.argsort(order[members])[:number]]] = True
     return np.asarray(taken[groups])
+
+
+def _count_taken(count: int, share: float) -> int:
+    """How many of a label's groups a new split takes."""
+    return min(max(math.floor(count * share + 0.5), 1), count - 1) if count > 1 else 0
+
+
+def find_fewest(rows: int) -> int:
+    """The fewest rows, no two alike and without labels, of which every split gets so many."""
+    count = 3 * rows
+    while True:
+        test = _count_taken(count, TEST_SHARE)
+        validation = _count_taken(count - test, VALIDATION_SHARE)
+        if min(test, validation, count - test - validation) >= rows:
+            return count
+        count += 1
 
 
 def _label_groups(groups: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:

@@ -67,13 +67,15 @@ def note_shared(base: nn.Module, **example: Tensor) -> None:
 
     handle, is_training = lowest[-1][1].register_forward_hook(stop), base.training
     try:
-        base.eval()(**example)
+        with torch.enable_grad():
+            base.eval()(**example)
     except ReachedError:
         pass
     finally:
         handle.remove()
         base.train(is_training)
-    gradients = torch.autograd.grad(seen[0].sum(), list(behind.values()), allow_unused=True)
+    with torch.enable_grad():
+        gradients = torch.autograd.grad(seen[0].sum(), list(behind.values()), allow_unused=True)
     found = {name for name, one in zip(behind, gradients, strict=True) if one is not None}
     cast(Any, base).shared_below = frozenset(found)
 

@@ -64,12 +64,25 @@ def check_file(path: Path, key: str) -> None:
         InputError: It is such a one; with the tables beside it.
     """
     if not path.is_file():
-        near = sorted(item.name for item in path.parent.glob("*") if item.suffix in ENDINGS)
-        there = f" It holds {', '.join(near[:10])}." if near else " It holds no table."
-        folder = path.absolute().parent.name
-        raise wrong(key, path.name, f"There is no such file in {folder}/.{there}")
+        # What an option names is said as it was given, what a pipeline file names by its own name.
+        given = str(path) if key.startswith("--") else path.name
+        raise wrong(key, given, explain_absence(path))
     if path.suffix.lower() not in ENDINGS:
         raise wrong(key, path.name, f"Give a table that ends with {', '.join(ENDINGS)}.")
+
+
+def explain_absence(path: Path) -> str:
+    """What is there in place of a table that is not there."""
+    parent = path.absolute().parent
+    if path.is_dir():
+        return "It is a folder, and not a table."
+    if not parent.is_dir():
+        return f"There is no folder {parent}."
+    if not path.suffix:
+        return "There is no such file or folder."
+    near = sorted(item.name for item in parent.glob("*") if item.suffix in ENDINGS)
+    there = f"It holds {', '.join(near[:10])}." if near else "It holds no table."
+    return f"There is no such file in {f'{parent.name}/' if parent.name else parent}. {there}"
 
 
 def decode(path: Path, key: str) -> str:

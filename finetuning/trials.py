@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finetuning.errors import TunesmithError
+from finetuning.progress import QUIET
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -106,6 +108,8 @@ def report(sender: Connection, *inputs: Any) -> None:
     """
     # An interrupt is the parent's to answer: it ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A line a trial is what the comparison tells: bars of many trainings would swamp it.
+    os.environ[QUIET] = "1"
     try:
         sender.send(carry_out(*inputs))
     except (TunesmithError, FloatingPointError, MemoryError) as error:

@@ -64,7 +64,7 @@ def name_variant(variant: Pipeline, own: Pipeline) -> str:
 def check_strategies(strategies: Sequence[str]) -> list[Fault]:
     """A fault for every name that is no strategy, and every rate that is none."""
     known = get_args(StrategyKind)
-    remedy = f"The strategies are {', '.join(known)}; lora@0.002 gives one a rate of its own."
+    remedy = f"The strategies are {', '.join(known)}; lora@0.01 gives one a rate of its own."
     faults = [
         Fault("--strategies", repr(one), remedy)
         for one in strategies

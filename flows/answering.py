@@ -11,9 +11,16 @@ from typing import Any
 
 import typer
 
-from finetuning.errors import InputError, NotReproducedError, RefusedError, TunesmithError
+from finetuning.errors import (
+    InputError,
+    NotReproducedError,
+    RefusedError,
+    TunesmithError,
+    UnhealthyError,
+)
 from finetuning.failures import explain
 
+TELLING = (NotReproducedError, RefusedError, UnhealthyError)  # those with a result to show
 STATUSES = {2: "invalid", 3: "invalid", 4: "refused"}
 
 
@@ -43,7 +50,7 @@ def interrupt(*_: Any) -> None:
 
 def fail(as_json: bool, error: TunesmithError, say: Callable[[Any], str]) -> None:
     """Print an error for a person or a program, and exit with its code."""
-    found = error.result if isinstance(error, RefusedError | NotReproducedError) else {}
+    found = error.result if isinstance(error, TELLING) else {}
     if as_json:
         faults = error.faults if isinstance(error, InputError) else ()
         status = found.get("status") or STATUSES.get(error.exit_code, "failed")

@@ -7,23 +7,17 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetuning.config import NAME_PATTERN
 from finetuning.digests import write_atomically
 from finetuning.errors import Fault, InputError, TunesmithError, wrong
+from finetuning.numerals import count
 from finetuning.pipelines import ENDINGS, FOLDER, load_pipeline
-from finetuning.tables import read_table
-from tasks.data_state import ADD, DATA, POINTER
-from tasks.repository import read_commit
-from tasks.versioning import add, folder_version, hash_everything, initialise, read_pointer, resolve
-
-if TYPE_CHECKING:
-    import pandas
-
-from flows.guessing import FEWEST_LABEL_ROWS, Guess, guess_columns, show, write_pipeline
+from finetuning.tables import explain_absence, read_table
+from flows.guessing import guess_columns, show, write_pipeline
 from flows.image_guessing import (
     ImageGuess,
     find_image_column,
@@ -31,12 +25,17 @@ from flows.image_guessing import (
     guess_table,
     write_image_pipeline,
 )
+from flows.remarks import remark_answers, remark_empty, remark_few, remark_images, remark_rare
 from flows.writing_guessing import (
     WritingGuess,
     guess_file,
     guess_writing,
     write_writing_pipeline,
 )
+from tasks.data_state import DATA, POINTER
+from tasks.recording import check_beside, record
+from tasks.repository import read_commit
+from tasks.versioning import initialise, resolve
 
 _DVC_FILES = (POINTER, ".gitignore", ".dvcignore")
 
@@ -78,13 +77,13 @@ def begin_pipeline(root: Path, name: str, data: Path) -> dict[str, Any]:
     _check_name(root, name)
     begun = look(name, data)
     _check_content(begun.content, begun.columns)
-    messages = _check_data(root) + begun.remarks
     folder = f"{DATA}/{name}"
+    messages = check_beside(root, folder) + begun.remarks
     with _undoing(root, name):
         messages += filter(None, [initialise(root)])
         for file, source in begun.files.items():
             _copy(source, root / folder / file)
-        add(root)
+        record(root, folder)
         version = resolve(root, folder).version
         write_atomically(root / FOLDER / f"{name}.yaml", begun.content)
     if read_commit(root).sha or (root / ".git").exists():
@@ -108,7 +107,11 @@ def look(name: str, data: Path) -> Beginning:
     """Guess what the data is, and all that follows from it."""
     try:
         source = data.expanduser().absolute()
+        if not source.exists():
+            raise wrong("--data", str(data), explain_absence(source))
         if source.is_dir():
+            if not any(source.iterdir()):
+                raise wrong("--data", str(data), "The folder is empty: give one folder a label.")
             return _begin_with_images(name, source, guess_folder(source))
         if (writing := guess_file(source)) is not None:
             return _begin_with_writing(name, source, writing)
@@ -117,6 +120,14 @@ def look(name: str, data: Path) -> Beginning:
             return _begin_with_images(name, source, guess_table(source, table, image))
         if (writing := guess_writing(table)) is not None:
             return _begin_with_writing(name, source, writing)
+    except InputError as error:
+        # What reads a file knows its name alone.
+        names = (repr(source.name), repr("."))
+        faults = [
+            replace(one, found=repr(str(data))) if one.found in names else one
+            for one in error.faults
+        ]
+        raise InputError(faults) from None
     except (OSError, RuntimeError) as error:  # RuntimeError: ~somebody who is not known here
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise wrong("--data", str(data), f"It cannot be read: {reason}.") from None
@@ -128,7 +139,7 @@ def look(name: str, data: Path) -> Beginning:
         guess.slices,
         guess.counts,
         len(table),
-        _remark_empty(table, guess) + _remark_rare(guess.counts),
+        remark_empty(table, guess) + remark_rare(guess.counts),
         {file: source},
     )
 
@@ -140,7 +151,7 @@ def _begin_with_images(name: str, source: Path, guess: ImageGuess) -> Beginning:
         guess.slices,
         guess.counts,
         sum(guess.counts.values()),
-        _remark_images(guess) + _remark_rare(guess.counts),
+        remark_images(guess) + remark_rare(guess.counts),
         guess.copied,
     )
 
@@ -153,7 +164,7 @@ def _begin_with_writing(name: str, source: Path, guess: WritingGuess) -> Beginni
         (),
         {},
         guess.rows,
-        _remark_answers(guess),
+        remark_answers(guess) + remark_few(guess),
         {file: source},
     )
 
@@ -167,19 +178,6 @@ def _check_name(root: Path, name: str) -> None:
         if path.exists() or path.is_symlink():
             remedy = "It is never overwritten: choose another name, or move it away."
             raise InputError([Fault("NAME", f"{name!r}, and {place} exists", remedy)])
-
-
-def _check_data(root: Path) -> list[str]:
-    """That `dvc add data` records the new table and nothing else by the way."""
-    pointer, files = read_pointer(root), hash_everything(root)
-    if pointer is None:
-        held = sorted({name.split("/")[0] for name in files})
-        return [f"{POINTER} now holds {DATA}/{other} too, not versioned before" for other in held]
-    if folder_version(files) == pointer:
-        return []
-    found = f"files that differ from {POINTER}, and would be recorded by the way"
-    remedy = f"To record them, run: {ADD}. To go back to what {POINTER} holds: dvc checkout"
-    raise InputError([Fault(f"{DATA}/", found, f"{remedy}, or dvc pull where it was never here.")])
 
 
 def _check_content(content: str, columns: Mapping[str, str]) -> None:
@@ -245,40 +243,6 @@ def _copy(source: Path, target: Path) -> None:
     temporary.replace(target)
 
 
-def _remark_empty(table: pandas.DataFrame, guess: Guess) -> list[str]:
-    """What the user should know of the rows before the first run."""
-    rows = len(table)
-    return [
-        f"{rows - column.filled} of {rows} rows have no {column.name!r}"
-        for column in (guess.text, guess.label)
-        if column.filled < rows
-    ]
-
-
-def _remark_rare(counts: Mapping[str, int]) -> list[str]:
-    rare = [label for label, count in counts.items() if count < FEWEST_LABEL_ROWS]
-    if not rare:
-        return []
-    listed = ", ".join(show(label) for label in rare[:5]) + (", ..." if len(rare) > 5 else "")
-    return [f"{len(rare)} labels have fewer than {FEWEST_LABEL_ROWS} rows: {listed}"]
-
-
-def _remark_images(guess: ImageGuess) -> list[str]:
-    said = []
-    if guess.missing:
-        said.append(f"paths that lead to no file: {guess.missing} (validation will name them)")
-    if guess.unread:
-        said.append(f"{guess.unread} of {guess.looked_at} files looked at are no readable image")
-    return said
-
-
-def _remark_answers(guess: WritingGuess) -> list[str]:
-    if not guess.unfound:
-        return []
-    said = f"{guess.unfound} of {guess.looked_at} questions looked at have no answer in their"
-    return [f"{said} context (validation will name them)"]
-
-
 def describe_beginning(result: dict[str, Any]) -> str:
     """What was made, what was guessed, and what comes next."""
     columns, labels = result["columns"], result["labels"]
@@ -287,9 +251,9 @@ def describe_beginning(result: dict[str, Any]) -> str:
     content = next(role for role in columns if role != "label")
     lines = [
         f"{result['pipeline']}: {result['file']} made; check its guesses",
-        f"  {content:6} {columns[content]!r}, {result['rows']} rows",
+        f"  {content:6} {columns[content]!r}, {count(result['rows'], 'row')}",
         *(
-            [f"  label  {columns['label']!r}, {len(labels)} labels: {shown}{more}"]
+            [f"  label  {columns['label']!r}, {count(len(labels), 'label')}: {shown}{more}"]
             if labels
             else []
         ),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tasks.validation_report import ValidationReport
 
 PAGE = "index.html"
+NAMED = 3  # rows that are shown of an expectation that was not met
 
 
 def validate_pipeline(root: Path, name: str, overrides: Sequence[str]) -> dict[str, Any]:
@@ -94,9 +95,15 @@ def describe_validation(result: dict[str, Any]) -> str:
     for outcome in expectations:
         if not outcome["success"]:
             lines.append(f"  - {printable(outcome['name'])}: {_count(outcome)}")
+            lines += [f"      {_name(example)}" for example in outcome["examples"][:NAMED]]
             lines.append(f"    {printable(outcome['remedy'])}")
     lines.append(f"  report   {result['report']}")
     return "\n".join(lines)
+
+
+def _name(example: dict[str, Any]) -> str:
+    value = "null" if example["value"] is None else f"'{printable(example['value'])}'"
+    return f"{printable(example['file'])} row {example['row']}: {value}"
 
 
 def _count(outcome: dict[str, Any]) -> str:

@@ -146,9 +146,9 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """What this machine has and lacks, with the remedy for each."""
-    from flows.doctor import describe_health, examine
+    from flows.doctor import describe_health, diagnose
 
-    answer(as_json, lambda: examine(here(), name), describe_health)
+    answer(as_json, lambda: diagnose(here(), name), describe_health)
 
 
 @app.command()

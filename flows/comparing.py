@@ -10,7 +10,7 @@ from finetuning.errors import InputError, wrong
 from finetuning.measures import find_measure
 from finetuning.pipelines import find_pipeline, load_pipeline
 from finetuning.variants import check_sizes, check_strategies, vary
-from flows.environment import prepare_environment
+from flows.environment import leave_failures_to_answer, prepare_environment
 from flows.preparation import check_tables, need_work
 
 
@@ -54,6 +54,8 @@ def compare_strategies(
     with reach_server(root):
         reach_tracking(root)
         from flows.compare import compare
+
+        leave_failures_to_answer()
     return compare(name, kinds, counts, seeds, list(overrides), root)
 
 

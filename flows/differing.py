@@ -248,8 +248,9 @@ def _describe_scores(scores: dict[str, Any]) -> list[str]:
     if not scores["same_test_rows"]:
         words.append("on other test rows: the difference is not the models' alone")
     elif paired := scores["paired"]:
+        side = "better" if paired["value"] >= 0 else "worse"
         words.append(
-            f"on the same test rows, {paired['metric']} better by {paired['value']:+.4f} "
+            f"on the same test rows, {paired['metric']} {side} by {abs(paired['value']):.4f} "
             f"({paired['low']:+.4f} to {paired['high']:+.4f}, p = {paired['p_value']:.2g}, "
             f"{paired['test']})"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import shutil
 import sqlite3
 import subprocess
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetuning.advice import advise, read_size
-from finetuning.errors import InputError
+from finetuning.errors import InputError, UnhealthyError
+from finetuning.numerals import count
 from finetuning.pipelines import FOLDER, find_pipeline, list_pipelines, load_pipeline
 from finetuning.problem import find_problem
 from finetuning.snapshots import read_tables
@@ -32,8 +32,10 @@ from flows.machine import (
     check_telemetry,
     say,
 )
+from tasks import sample
 from tasks.base_models import resolve_base
-from tasks.data_state import ADD, DATA, POINTER
+from tasks.data_state import ADD, DATA, POINTER, find_remote
+from tasks.recording import compare_sets, explain_missing, list_differences
 from tasks.registry import DATABASE, PRESENT, SQLITE, find_tracking_uri
 from tasks.repository import read_commit
 from tasks.versioning import folder_version, hash_everything, locate, read_pointer, resolve
@@ -84,6 +86,19 @@ def examine(root: Path, name: str | None) -> dict[str, Any]:
     return {"status": "unhealthy" if sick else "healthy", "checks": checks}
 
 
+def diagnose(root: Path, name: str | None) -> dict[str, Any]:
+    """As `examine`, for whoever goes on only where a run would work.
+
+    Raises:
+        InputError: There is no such pipeline.
+        UnhealthyError: A check is a problem.
+    """
+    result = examine(root, name)
+    if result["status"] != "healthy":
+        raise UnhealthyError(describe_summary(result), result)
+    return result
+
+
 def describe_health(result: dict[str, Any]) -> str:
     """One line a check, aligned, with its mark; the remedy stands beneath."""
     checks: list[Check] = result["checks"]
@@ -93,9 +108,14 @@ def describe_health(result: dict[str, Any]) -> str:
         lines.append(f"{MARKS[check['status']]} {check['name']:<{width}}  {check['found']}")
         if check["remedy"]:
             lines.append(f"  {'':<{width}}  -> {check['remedy']}")
-    count = Counter(check["status"] for check in checks)
-    summary = f"{result['status']}: {count['problem']} problems, {count['warning']} warnings"
-    return "\n".join([*lines, summary])
+    return "\n".join([*lines, describe_summary(result)])
+
+
+def describe_summary(result: dict[str, Any]) -> str:
+    """How many checks are a problem or a warning."""
+    found = Counter(check["status"] for check in result["checks"])
+    counts = (count(found[status], status) for status in ("problem", "warning"))
+    return f"{result['status']}: {', '.join(counts)}"
 
 
 def _guard(name: str, check: Callable[[], Iterator[Check]]) -> list[Check]:
@@ -144,11 +164,7 @@ def _check_dvc(root: Path) -> Iterator[Check]:
         remedy = "Run: dvc init (without git: dvc init --no-scm). `tunesmith init` does it too."
         yield say("dvc", "warning", "not set up in this folder", remedy)
         return
-    remote = ""
-    for file in ("config", "config.local"):
-        parser = configparser.ConfigParser(interpolation=None, strict=False)
-        parser.read(root / ".dvc" / file, "utf-8")
-        remote = parser.get("core", "remote", fallback="") or remote
+    remote = find_remote(root)
     found = f"default remote {remote!r}" if remote else "no default remote: data lies here only"
     remedy = "" if remote else "To share data with others: dvc remote add --default NAME URL"
     yield say("dvc", "ok", f"set up, {found}", remedy)
@@ -159,18 +175,33 @@ def _check_data(root: Path) -> Iterator[Check]:
     if pointer is None:
         yield say("data", "warning", f"no {POINTER}: data has no version", f"Run: {ADD}")
         return
-    if not (root / DATA).is_dir():
-        yield say(
-            "data",
-            "problem",
-            f"{POINTER} is here, {DATA}/ is not",
-            "Run: dvc pull (the sample: make run)",
-        )
-    elif folder_version(hash_everything(root)) == pointer:
+    if folder_version(hash_everything(root)) == pointer:
         yield say("data", "ok", f"{DATA}/ is what {POINTER} holds, {pointer[:12]}")
-    else:
-        remedy = f"To record it: {ADD}. To go back: dvc checkout, or dvc pull."
-        yield say("data", "problem", f"{DATA}/ differs from {POINTER}", remedy)
+        return
+    if pointer == sample.POINTER and not (root / DATA).exists():
+        yield say("data", "ok", "the samples are not made yet", "To make them, run: make data")
+        return
+    standing = compare_sets(root)
+    if standing is None:
+        remedy = "Run: dvc pull" if find_remote(root) else "Copy DVC's cache here."
+        if any(sample.is_missing(root, folder) for folder in sample.FOLDERS.values()):
+            remedy = "Run: make data"
+        found = f"{DATA}/ cannot be compared with {POINTER}, whose listing is not in DVC's cache"
+        yield say("data", "problem", found, remedy)
+        return
+    for fault in list_differences(root, standing):
+        yield say("data", "problem", f"{fault.key}: {fault.found}", fault.remedy)
+    for folder in standing.missing:
+        yield from _guard("data", partial(_check_missing, root, folder))
+    if not standing.differing:
+        found = f"what is in {DATA}/ is what {POINTER} holds, {pointer[:12]}"
+        yield say("data", "ok", found)
+
+
+def _check_missing(root: Path, folder: str) -> Iterator[Check]:
+    known = sample.is_missing(root, folder)
+    remedy = explain_missing(root, folder)
+    yield say("data", "ok" if known else "warning", f"{folder} is not here", remedy)
 
 
 def _check_mlflow(root: Path) -> Iterator[Check]:
@@ -186,12 +217,12 @@ def _check_mlflow(root: Path) -> Iterator[Check]:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             query = f"select count(*) from model_versions where {PRESENT}"
-            count = database.execute(query).fetchone()[0]
+            versions = int(database.execute(query).fetchone()[0])
     except sqlite3.DatabaseError as error:
         remedy = f"{path.name} is damaged or not MLflow's: restore it, or move it away."
         yield say("mlflow", "problem", f"the database cannot be read: {error}", remedy)
         return
-    yield say("mlflow", "ok", f"{count} model versions registered")
+    yield say("mlflow", "ok", f"{count(versions, 'model version')} registered")
 
 
 def _check_pipeline(root: Path, path: Path, with_data: bool) -> Iterator[Check]:
@@ -216,10 +247,11 @@ def _check_base(root: Path, name: str, pipeline: Pipeline) -> Iterator[Check]:
 def _check_data_set(root: Path, name: str, folder: str) -> Iterator[Check]:
     # Resolving a folder that is missing would pull it.
     if not locate(root, folder).exists():
-        yield say(name, "problem", f"{folder} is not here", f"Run: dvc pull {folder}")
+        yield say(name, "warning", f"{folder} is not here", explain_missing(root, folder))
         return
     version = resolve(root, folder)
-    found = f"{folder}, version {version.version.removesuffix('.dir')}, {len(version.files)} files"
+    files = count(len(version.files), "file")
+    found = f"{folder}, version {version.version.removesuffix('.dir')}, {files}"
     committed = version.committed
     yield say(name, "ok" if committed else "warning", found, "" if committed else f"Run: {ADD}")
 
@@ -242,7 +274,8 @@ def _advise(root: Path, name: str, pipeline: Pipeline) -> Iterator[Check]:
         "training.epochs": pipeline.training.epochs,
         "training.learning_rate": pipeline.training.learning_rate,
     }
-    for one in advise(pipeline.problem, rows, classes, read_size(base.folder)):
+    size, kind = read_size(base.folder), pipeline.strategy.kind
+    for one in advise(pipeline.problem, rows, classes, size, kind):
         own = chosen[one.key]
         found = f"{one.key} is {own}; suggested: {one.value} ({one.reason})"
         remedy = (

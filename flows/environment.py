@@ -12,7 +12,14 @@ from finetuning.failures import explain
 from finetuning.progress import QUIET
 from tasks.registry import HTTP_RETRIES
 
-NO_LIMIT = "do not exist - skipping acquisition"  # Prefect, of a concurrency limit
+# What Prefect says of a concurrency limit, and of a hook that did what it is there for.
+UNSAID = (
+    "do not exist - skipping acquisition",
+    "Running hook 'announce_failure'",
+    "Hook 'announce_failure' finished running successfully",
+)
+FAILED = "Finished in state Failed("
+ANSWERED = "tunesmith_answered"  # on a record of a failure whose message ends the command
 TELEMETRY_OFF = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -85,13 +92,31 @@ def hush_libraries() -> None:
     transformers_logging.disable_progress_bar()
 
 
+def leave_failures_to_answer() -> None:
+    """Keep a foreseen failure off the terminal where a command ends with it; the log has it."""
+    from prefect.logging.handlers import PrefectConsoleHandler
+
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, PrefectConsoleHandler):
+            handler.addFilter(is_unanswered)
+
+
+def is_unanswered(record: logging.LogRecord) -> bool:
+    """Whether a record says what the command does not say again when it ends."""
+    return not getattr(record, ANSWERED, False)
+
+
 def hide_expected(record: logging.LogRecord) -> bool:
     """Drop the traceback of a failure that was foreseen: its message says all there is to do.
 
-    That no limit for the device is kept by a run's own server is expected, and not said.
+    That no limit for the device is kept by a run's own server is expected, and not said; and of a
+    message that the flow's log has whole, a state repeats the first line.
     """
-    if NO_LIMIT in str(record.msg):
+    if any(said in str(record.msg) for said in UNSAID):
         return False
+    if str(record.msg).startswith(FAILED):
+        first, cut, _ = str(record.msg).partition(r"\n")
+        record.msg = f"{first.rstrip(':')} ...')" if cut else record.msg
     error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
     if error is None:
         return True
@@ -99,5 +124,6 @@ def hide_expected(record: logging.LogRecord) -> bool:
     if known is not None:
         record.exc_info = None
         record.exc_text = None
+        setattr(record, ANSWERED, True)
         record.msg, record.args = f"{type(error).__name__}: {known}", ()
     return True

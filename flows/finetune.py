@@ -22,6 +22,7 @@ from tasks.encoding import encode
 from tasks.evaluation import evaluate
 from tasks.patience import await_flow_server
 from tasks.planning import Work, settle
+from tasks.registered_files import REPORT
 from tasks.registration import register
 from tasks.reporting import publish, publish_validation
 from tasks.snapshot import snapshot
@@ -118,6 +119,7 @@ def conclude(work: Work, outcomes: list[Outcome], seconds: float) -> dict[str, A
         "status": "registered",
         "pipeline": work.pipeline.name,
         **facts,
+        "report": str(registered.folder / REPORT),
         "stages": {outcome.stage: outcome.to_json() for outcome in outcomes},
         "seconds": round(seconds, 3),
     }

@@ -47,8 +47,8 @@ class ImageGuess:
     """Label -> rows, the most frequent first."""
     side: int
     """Pixels that 95 % of the images stay below on their longer side."""
-    unread: int
-    """Of the images that were opened, how many cannot be read."""
+    unread: tuple[str, ...]
+    """Of the images that were opened, those that cannot be read, each with the reason."""
     looked_at: int
     missing: int
     """Paths of the table that lead to no file."""
@@ -147,15 +147,17 @@ def _count(labels: Sequence[str]) -> dict[str, int]:
     return dict(sorted(Counter(labels).items(), key=lambda item: (-item[1], item[0])))
 
 
-def _look_at_images(place: Path, paths: Sequence[str]) -> tuple[int, int, int]:
+def _look_at_images(place: Path, paths: Sequence[str]) -> tuple[int, tuple[str, ...], int]:
     """Pixels of the longer side, images that cannot be read, and images that were opened."""
     chosen = paths[:: max(1, len(paths) // LOOKED_AT)]
-    measured = [measure_image(place, path) for path in chosen]
-    sides = sorted(max(one.width, one.height or 0) for one in measured if one.width is not None)
+    measured = {path: measure_image(place, path) for path in chosen}
+    unread = tuple(f"{show(path)} ({one.fault})" for path, one in measured.items() if one.fault)
+    found = measured.values()
+    sides = sorted(max(one.width, one.height or 0) for one in found if one.width is not None)
     if not sides:
         remedy = f"Give images, such as {', '.join(ENDINGS[:4])}."
         raise refuse(f"files that are no images, such as {show(paths[0])}", remedy)
-    return sides[int(0.95 * (len(sides) - 1))], len(chosen) - len(sides), len(chosen)
+    return sides[int(0.95 * (len(sides) - 1))], unread, len(chosen)
 
 
 def write_image_pipeline(name: str, source: str, guess: ImageGuess) -> str:
@@ -166,7 +168,8 @@ def write_image_pipeline(name: str, source: str, guess: ImageGuess) -> str:
     share = most / rows
     # The nearest multiple of 32 that is not below the images: the base model halves five times.
     side = min(BASE_SIDE, max(SMALLEST_INPUT, -(-guess.side // 32) * 32))
-    split = " and ".join(key for key in ("validation", "test") if key not in guess.files)
+    missing = [key for key in ("validation", "test") if key not in guess.files]
+    split, verb = " and ".join(missing), "is" if len(missing) == 1 else "are"
     lines = [
         f"# Made by `tunesmith init` from {show(source)}, {rows} images to learn from.",
         '# Lines with "check" are guesses.',
@@ -175,7 +178,7 @@ def write_image_pipeline(name: str, source: str, guess: ImageGuess) -> str:
         "data:",
         f"  path: {DATA}/{quote(name)}",
         *(f"  {key}: {quote(file)}" for key, file in guess.files.items()),
-        *([f"  # {split} is split off train, stratified by label"] if split else []),
+        *([f"  # {split} {verb} split off train, stratified by label"] if split else []),
         f"  columns: {{image: {quote(guess.columns['image'])}, "
         f"label: {quote(guess.columns['label'])}}}"
         + ("  # check" if "." in guess.files["train"] else "  # what class folders become"),

@@ -18,6 +18,7 @@ from flows.environment import prepare_environment
 from tasks.base_models import resolve_base
 from tasks.explanations import explain
 from tasks.planning import find_definitions, plan, recall
+from tasks.recording import explain_missing
 from tasks.registered_files import is_current
 from tasks.registered_models import TESTED
 from tasks.registry import (
@@ -99,8 +100,7 @@ def compare_work(root: Path, name: str, versions: list[Version]) -> tuple[str, s
         raise wrong("name", pipeline.name, f"The file is named {path.name}: give both one name.")
     # To look is not to fetch: data that is not here is not pulled.
     if not locate(root, pipeline.data.path).exists():
-        remedy = f"It is not here. `dvc pull {pipeline.data.path}` or `tunesmith run` brings it."
-        raise wrong("data.path", pipeline.data.path, remedy)
+        return "unknown", f"{pipeline.data.path}: {explain_missing(root, pipeline.data.path)}"
     base = resolve_base(root, pipeline)
     if base is None:
         return "unknown", f"the base model {pipeline.model.base} is not at hand here"

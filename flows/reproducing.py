@@ -74,13 +74,13 @@ def reproduce_model(root: Path, reference: str, keep: bool = False) -> dict[str,
     model = f"{record['pipeline']}/{record['model_version']}"
     evidence = gather_evidence(root, record)
     check_record(root, record, model)
-    base = recall_base(root, record)
+    base = find_recorded_base(root, record)
     place = root / STATE / "reproduce" / model.replace("/", "-")
     lock = FileLock(root / STATE / "locks" / f"{place.name}.reproduce", timeout=0)
     Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
     try:
         with lock:
-            making = make_again(root, record, base.folder, place, keep)
+            making = make_again(root, record, base, place, keep)
     except Timeout:
         raise TunesmithError(f"{model} is being made again already: wait for that") from None
     found = compare_models(
@@ -121,17 +121,35 @@ def check_record(root: Path, record: Mapping[str, Any], model: str) -> None:
         raise InputError([Fault(model, found, remedy)])
 
 
+def find_recorded_base(root: Path, record: Mapping[str, Any]) -> Path | None:
+    """The folder of the recorded base model; None where only the recorded commit still has it.
+
+    Raises:
+        InputError: It is gone, or its files are others by now.
+    """
+    try:
+        return recall_base(root, record).folder
+    except InputError:
+        config = f"{record['config']['model']['base']}/config.json"
+        if record.get("parent") or read_at(root, record["commit"]["sha"], config) is None:
+            raise
+        return None
+
+
 def make_again(
-    root: Path, record: Mapping[str, Any], base: Path, place: Path, keep: bool
+    root: Path, record: Mapping[str, Any], base: Path | None, place: Path, keep: bool
 ) -> Making:
-    """Check out code and data into a place, run there, and read what came of it."""
+    """Check out code and data into a place, run there, and read what came of it.
+
+    Without a base model, the checkout holds it.
+    """
     sha, folder = record["commit"]["sha"], record["config"]["data"]["path"]
     ended = False
     try:
         project = check_out(root, sha, place)
         restore(root, record["data_pointer"], folder, project / folder, sha)
         share_cache(root, project)
-        write_config(record, base, project / FILE)
+        write_config(record, base or recall_base(project, record).folder, project / FILE)
         print(f"tunesmith: commit {sha[:12]} runs again in {place}", file=sys.stderr, flush=True)
         own = (project / CODE).is_file()
         metrics = run_there(project, project if own else PROJECT, record)

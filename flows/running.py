@@ -12,11 +12,12 @@ from typing import Any
 
 from finetuning.errors import RefusedError
 from finetuning.failures import explain, recognise
+from finetuning.leads import describe_defeat
 from finetuning.roles import METRICS
-from flows.environment import prepare_environment
+from flows.environment import leave_failures_to_answer, prepare_environment
 from flows.preparation import check_tables, hold_pipeline, need_work, prepare_work
 from tasks.planning import STAGES
-from tasks.registered_files import is_current
+from tasks.registered_files import REPORT, is_current
 from tasks.registry import CHAMPION, connect
 
 
@@ -60,6 +61,7 @@ def start(root: Path, name: str, overrides: Sequence[str]) -> dict[str, Any]:
         check_champion(connect(root), work.pipeline.name)
         from flows.finetune import finetune
 
+        leave_failures_to_answer()
         warm_up(ready)
     try:
         return finetune(pipeline=name, overrides=list(overrides), root=root)
@@ -108,6 +110,7 @@ def recall_result(root: Path, name: str, overrides: Sequence[str]) -> dict[str, 
         "status": "unchanged" if passed else "refused",
         "pipeline": work.pipeline.name,
         **facts,
+        "report": str(entry.folder / REPORT),
         "stages": dict.fromkeys(STAGES, same),
     }
 
@@ -123,17 +126,22 @@ def describe_result(result: dict[str, Any]) -> str:
         "unchanged": f"{name}: nothing changed, version {version} is up to date",
         "refused": f"{name}: the gate refused this model; nothing was registered",
     }
-    lines = [heads[result["status"]], *(f"  {reason}" for reason in gate["reasons"])]
-    metric = METRICS[result["problem"]][0]
-    lines.append(f"  {'this model':<44} {metric} {metrics[f'test/{metric}']:.4f}")
+    lines, metric = [heads[result["status"]]], METRICS[result["problem"]][0]
+    value = metrics[f"test/{metric}"]
+    if defeat := describe_defeat(result["baselines"], metric, value):
+        lines.append(f"  warning: {defeat}")
+    lines += [f"  {reason}" for reason in gate["reasons"]]
+    wide = max([44, *(len(baseline["description"]) for baseline in result["baselines"])])
+    lines.append(f"  {'this model':<{wide}} {metric} {value:.4f}")
     for baseline in result["baselines"]:
         low, high = baseline["interval"]
         lead = f"lead {baseline['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
         score = baseline["scores"][metric]
-        lines.append(f"  {baseline['description']:<44} {metric} {score:.4f}  {lead}")
+        lines.append(f"  {baseline['description']:<{wide}} {metric} {score:.4f}  {lead}")
     if result["model_uri"]:
         lines.append(f"  load it: mlflow.pyfunc.load_model({result['model_uri']!r})")
     lines += [f"  not reproducible: {reason}" for reason in result.get("not_reproducible", ())]
+    lines.append(f"  report:  {result['report']}")
     lines.append("  look:    tunesmith up   (Prefect on port 4200, MLflow on port 5000)")
     lines.append(f"  took {result['seconds']:.1f} s")
     return "\n".join(lines)

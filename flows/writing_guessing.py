@@ -11,8 +11,11 @@ from finetuning import passages, squad
 from finetuning.advice import Size, advise
 from finetuning.answers import find_first, read_answers
 from finetuning.config import Columns
-from finetuning.passages import TEXT_FILE
-from finetuning.snapshots import RESERVED
+from finetuning.numerals import count
+from finetuning.passage_expectations import FEWEST_ROWS
+from finetuning.passages import PASSAGE, TEXT_FILE
+from finetuning.snapshots import RESERVED, SPLITS
+from finetuning.splits import assign_splits, find_fewest
 from flows.guessing import BASE, BASE_WIDTH, look_at, may_be_label, quote, refuse, show
 from tasks.data_state import DATA
 
@@ -31,6 +34,7 @@ COMPLETIONS = {
 }
 WRITER, WRITER_PARAMETERS = "distilbert/distilgpt2", 82_000_000
 LOOKED_AT = 500  # questions whose answer is looked for in its context
+COUNTED = 5_000  # texts: of as many, every split has enough
 FEWEST_FOUND = 0.5  # share of answers that stand in their contexts, before a table is taken for one
 
 
@@ -46,6 +50,10 @@ class WritingGuess:
     unfound: int
     """Questions of those looked at whose answer does not stand in its context."""
     looked_at: int
+    things: str
+    """What a row is, in the plural."""
+    smallest: int | None = None
+    """Texts in the smallest split; None where there are many, or where rows are questions."""
 
 
 def guess_file(source: Path) -> WritingGuess | None:
@@ -57,7 +65,11 @@ def guess_file(source: Path) -> WritingGuess | None:
     columns = Columns.model_validate({})
     if source.suffix.lower() == TEXT_FILE:
         rows = passages.read(source.parent, source.name, "--data", columns)[1]
-        return _guess_texts({"text": columns.text}, len(rows))
+        import pandas
+
+        return _guess_texts(
+            {"text": columns.text}, pandas.DataFrame(rows, columns=[columns.text]), "passages"
+        )
     if source.suffix.lower() != QUESTION_FILE:
         return None
     import pandas
@@ -82,7 +94,7 @@ def guess_writing(table: pandas.DataFrame) -> WritingGuess | None:
     # A reply out of a few is a label.
     if told is None or may_be_label(look_at(table[told["completion"]], told["completion"])):
         return None
-    return _guess_texts(told, len(table))
+    return _guess_texts(told, table, "prompts")
 
 
 def _name_columns(
@@ -109,20 +121,39 @@ def _look_at_answers(table: pandas.DataFrame, columns: dict[str, str]) -> Writin
             unanswered += 1
         elif answers is None or find_first(answers, context or "") is None:
             unfound += 1
-    return WritingGuess("question-answering", columns, len(table), unanswered, unfound, len(chosen))
+    counts = (len(table), unanswered, unfound, len(chosen))
+    return WritingGuess("question-answering", columns, *counts, "questions")
 
 
-def _guess_texts(columns: Mapping[str, str], rows: int) -> WritingGuess:
-    return WritingGuess("causal-lm", columns, rows, 0, 0, 0)
+def _guess_texts(columns: Mapping[str, str], table: pandas.DataFrame, things: str) -> WritingGuess:
+    """As many texts as a run needs, or a refusal that says how many are here."""
+    smallest = None
+    if len(table) < COUNTED:
+        smallest = _count_smallest(table, Columns.model_validate(dict(columns)))
+    if smallest is not None and smallest < FEWEST_ROWS:
+        fewest = find_fewest(FEWEST_ROWS)
+        length = f", about {fewest * PASSAGE:,} characters" if things == "passages" else ""
+        remedy = (
+            f"Give at least {fewest} {things} that differ{length}: each of train, validation and "
+            f"test needs {FEWEST_ROWS}."
+        )
+        raise refuse(count(len(table), things.removesuffix("s")), remedy)
+    return WritingGuess("causal-lm", columns, len(table), 0, 0, 0, things, smallest)
+
+
+def _count_smallest(table: pandas.DataFrame, columns: Columns) -> int:
+    """Rows of the smallest split, when a run splits the table."""
+    keys = passages.measure(Path(), table, columns)["key"]
+    rows = assign_splits(table[[]].assign(key=keys, label="", split="train"))
+    return min(int((rows["split"] == split).sum()) for split in SPLITS)
 
 
 def write_writing_pipeline(name: str, file: str, source: str, guess: WritingGuess) -> str:
     """The pipeline file's text: every guess with its reason, to be checked."""
     asked = guess.problem == "question-answering"
     named = ", ".join(f"{role}: {quote(column)}" for role, column in guess.columns.items())
-    of = "questions" if asked else "passages" if "text" in guess.columns else "prompts"
     lines = [
-        f"# Made by `tunesmith init` from {show(source)}, {guess.rows} {of}.",
+        f"# Made by `tunesmith init` from {show(source)}, {guess.rows} {guess.things}.",
         '# Lines with "check" are guesses.',
         f"name: {quote(name)}",
         f"problem: {guess.problem}",

@@ -62,6 +62,10 @@ def _refuse_circle(pipeline: Pipeline) -> None:
 def recall_base(root: Path, record: Mapping[str, Any]) -> BaseModel:
     """Find the very base model that a lineage record names.
 
+    Args:
+        root: The project's folder, or a checkout of it, which holds a folder that is committed.
+        record: The record.
+
     Raises:
         InputError: It is gone, or its files are others by now.
     """

@@ -20,7 +20,6 @@ from finetuning.comparison_page import describe_choice, describe_rates, render_c
 from finetuning.comparisons import Trial, choose, find_crossing, summarise
 from finetuning.digests import digest_value, write_atomically
 from finetuning.errors import TunesmithError
-from finetuning.lineage import find_asker
 from finetuning.measures import find_measure
 from finetuning.roles import METRICS
 from finetuning.trials import PREDICTIONS, report
@@ -29,6 +28,7 @@ from tasks.devices import occupy_device
 from tasks.evaluation import EVALUATION, read_split
 from tasks.planning import Work, describe_trial
 from tasks.registry import TAG, connect, find_experiment
+from tasks.repository import find_asker
 from tasks.stages import fetch, stage
 
 if TYPE_CHECKING:
@@ -201,7 +201,8 @@ def _log(work: Work, digest: str, tried: Sequence[Tried], result: dict[str, Any]
 
     client = connect(work.root)
     experiment = find_experiment(client, work.root, work.pipeline.name)
-    parent = _open_run(client, experiment, f"compare-{digest[:8]}", digest, {})
+    user = {"mlflow.user": find_asker(work.root)}
+    parent = _open_run(client, experiment, f"compare-{digest[:8]}", digest, user)
     moment = int(time.time() * 1000)
     names = {
         "score": f"validation/{result['metric']}",
@@ -210,7 +211,7 @@ def _log(work: Work, digest: str, tried: Sequence[Tried], result: dict[str, Any]
         "memory": "peak_memory_bytes",
     }
     for one in tried:
-        trial, tags = asdict(one.trial), {"mlflow.parentRunId": parent}
+        trial, tags = asdict(one.trial), user | {"mlflow.parentRunId": parent}
         title = f"{one.trial.strategy}-{one.trial.size}-{one.trial.seed}"
         run = _open_run(client, experiment, title, f"{digest}-{one.key}", tags)
         if client.get_run(run).info.status != "FINISHED":
@@ -233,5 +234,5 @@ def _open_run(client: Any, experiment: str, name: str, digest: str, tags: dict[s
     found = client.search_runs([experiment], f"tags.`{TAG}.digest` = '{digest}'", max_results=1)
     if found:
         return str(found[0].info.run_id)
-    tags = tags | {f"{TAG}.digest": digest, "mlflow.user": find_asker(), **name_writer()}
+    tags = tags | {f"{TAG}.digest": digest, **name_writer()}
     return str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)

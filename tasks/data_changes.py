@@ -138,8 +138,8 @@ def bring(root: Path, folder: str) -> bool:
         raise refuse(
             folder,
             f"{unsaved[0]}{more} as no version has it, while {POINTER} names other data",
-            f"To record the data as it is now, run: {ADD}. "
-            f"To take what {POINTER} holds, run: dvc checkout {folder}",
+            f"To record the data as it is now, run: dvc add {folder}. "
+            f"To take what {POINTER} holds, run: dvc checkout --force {folder}",
         )
     fetch(root, folder, check_out=True)
     return True

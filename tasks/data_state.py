@@ -11,7 +11,8 @@ import configparser
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -193,15 +194,59 @@ def list_version(root: Path, pointer: str, folder: str) -> dict[str, str] | None
         None where the listing is not in DVC's cache or is damaged there; an empty dictionary
         where that version holds nothing in that folder.
     """
+    listing = list_everything(root, pointer)
     inside = PurePosixPath(folder).relative_to(DATA).as_posix() + "/"
+    return listing and {
+        name.removeprefix(inside): md5 for name, md5 in listing.items() if name.startswith(inside)
+    }
+
+
+def list_everything(root: Path, pointer: str) -> dict[str, str] | None:
+    """The files of any version of data/: path inside data/ -> MD5.
+
+    Args:
+        root: The repository.
+        pointer: The MD5 that a data.dvc holds.
+
+    Returns:
+        None where the listing is not in DVC's cache or is damaged there.
+    """
     try:
         content = (find_cache(root) / pointer[:2] / pointer[2:]).read_bytes()
     except OSError:
         return None
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != pointer.removesuffix(".dir"):
         return None
-    return {
-        entry["relpath"].removeprefix(inside): entry["md5"]
-        for entry in json.loads(content)
-        if entry["relpath"].startswith(inside)
-    }
+    return {entry["relpath"]: entry["md5"] for entry in json.loads(content)}
+
+
+def are_cached(root: Path, hashes: Iterable[str]) -> bool:
+    """Whether DVC's cache holds all contents with these MD5s."""
+    cache = find_cache(root)
+    return all((cache / md5[:2] / md5[2:]).exists() for md5 in hashes)
+
+
+def find_remote(root: Path) -> str | None:
+    """The name of the project's default DVC remote; None where it has none."""
+    for name in ("config.local", "config"):
+        parser = configparser.ConfigParser(interpolation=None, strict=False)
+        with suppress(configparser.Error, UnicodeDecodeError):
+            parser.read(root / ".dvc" / name, "utf-8")
+            if remote := parser.get("core", "remote", fallback="").strip("\"' "):
+                return remote
+    return None
+
+
+def explain_return(root: Path, folder: str, tracked: Mapping[str, str]) -> str:
+    """What brings back what data.dvc holds of a folder that differs, as far as is known here."""
+    back = f"To go back to what {POINTER} holds, run: dvc"
+    if not tracked:
+        return f"{POINTER} holds nothing there: to go back, move it out of {DATA}/."
+    if are_cached(root, tracked.values()):
+        return f"{back} checkout --force {folder}"
+    if find_remote(root):
+        return f"{back} pull --force {folder}"
+    return (
+        f"DVC has no copy of what {POINTER} holds, and no remote: to go back, move {folder} away "
+        "and put the data there anew, a sample by: make data"
+    )

@@ -55,7 +55,7 @@ def judge_candidate(client: MlflowClient, work: Work, run_id: str) -> Verdict:
     slices = find_slices(work, table, logged)
     known = find_registered(client, work.pipeline.name, work.plans["register"].key)
     about = describe_subject(work, champion, None if known is None else str(known.version))
-    alone = "not loaded and not compared: it is refused without"
+    alone = "what is refused already is neither loaded nor compared with a champion"
     evidence = Evidence(table, None, slices, why_alone=alone, about=about)
     first = judge(evidence, gate, measure)
     if not first.promote:

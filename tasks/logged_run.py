@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from finetuning.lineage import find_asker
 from finetuning.pipelines import flatten
 from tasks.abandoned_runs import name_writer
 from tasks.registry import TAG, find_experiment
+from tasks.repository import find_asker
 from tasks.stages import fetch
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def open_run(client: MlflowClient, work: Work, digest: str) -> str:
     tags = {
         f"{TAG}.digest": digest,
         f"{TAG}.data_version": work.data.version,
-        "mlflow.user": find_asker(),
+        "mlflow.user": find_asker(work.root),
         **name_writer(),
     }
     name = f"{work.pipeline.name}-{work.pipeline.strategy.kind}-{digest[:8]}"

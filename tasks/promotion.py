@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetuning.errors import Fault, InputError, RefusedError, wrong
-from finetuning.lineage import find_asker
 from finetuning.succession import LONGEST_REASON, PROMOTED, ROLLED_BACK, Change, find_earlier
 from tasks.champions import WITHDRAWN, Succession, change_champion, read_succession
 from tasks.registered_files import list_missing
@@ -22,6 +21,7 @@ from tasks.registry import (
     list_versions,
     split_reference,
 )
+from tasks.repository import find_asker
 from tasks.verdicts import list_refusals, name_champion, read_verdict, refuse, shorten
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def promote(
         if refusals and reason is None:
             raise refuse(name, number, refusals, state.champion)
         return make_change(
+            root,
             state,
             number,
             previous=find_earlier(state.tell(), list_usable(client, state) - {number}),
@@ -136,13 +137,13 @@ def roll_back(
         check_files(client, find_version(client, f"{name}/{target}"))
         earlier = list_usable(client, state) - {target, state.champion}
         previous = find_earlier(state.tell(), earlier)
-        return make_change(state, target, previous=previous, how=ROLLED_BACK, why=reason)
+        return make_change(root, state, target, previous=previous, how=ROLLED_BACK, why=reason)
 
     return change_champion(client, root, name, decide)
 
 
 def make_change(
-    state: Succession, version: str, *, previous: str | None, how: str, **facts: Any
+    root: Path, state: Succession, version: str, *, previous: str | None, how: str, **facts: Any
 ) -> Change:
     """The next change of a model's champion, made now by whoever asks."""
     return Change(
@@ -153,7 +154,7 @@ def make_change(
         previous=previous,
         how=how,
         at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        by=find_asker()[:200],
+        by=find_asker(root)[:200],
         **facts,
     )
 

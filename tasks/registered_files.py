@@ -20,6 +20,8 @@ from tasks.registry_tables import ask_database, read_champion, read_offer
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+REPORT = "report.html"  # in the register stage's folder and among a run's files
+
 
 def has_version(root: Path, name: str, version: str, run_id: str | None = None) -> bool:
     """Whether a model version is still registered and its files are there.

@@ -19,7 +19,6 @@ from finetuning.lineage import (
     describe_python,
     digest_predictions,
     digest_weights,
-    find_asker,
     list_libraries,
     list_obstacles,
 )
@@ -32,7 +31,7 @@ from tasks.logged_model import keep_model
 from tasks.logged_run import LOGGED, log_run, open_run
 from tasks.patience import await_registry
 from tasks.promotion import check_champion, offer
-from tasks.registered_files import is_current, list_missing
+from tasks.registered_files import REPORT, is_current, list_missing
 from tasks.registry import (
     TAG,
     connect,
@@ -40,8 +39,8 @@ from tasks.registry import (
     find_tracking_uri,
 )
 from tasks.registry_tables import read_offer
-from tasks.reporting import make_report, render_pages
-from tasks.repository import read_commit
+from tasks.reporting import make_report, render_pages, tell_defeat
+from tasks.repository import find_asker, keeps, read_commit
 from tasks.stages import Outcome, fetch, perform, stage
 from tasks.training import MODEL
 from tasks.version_tags import make_tags, tag_verdict
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
     from tasks.planning import Work
 
 # Written again once the version has its number.
-NAMING_VERSION = ("verdict.json", "lineage.json", "report.html", "model_card.md")
+NAMING_VERSION = ("verdict.json", "lineage.json", REPORT, "model_card.md")
 
 
 @stage("register")
@@ -90,6 +89,8 @@ def _make(work: Work, folder: Path) -> dict[str, Any]:
     with under_way(client, work.root, run_id):
         verdict, lineage, version, alias = _record(client, work, folder, run_id, metrics)
     get_run_logger().info("the gate: %s", "; ".join(verdict["reasons"]))
+    if defeat := tell_defeat(work.pipeline.problem, metrics, details["baselines"]):
+        get_run_logger().warning("%s", defeat)
     for obstacle in lineage.not_reproducible:
         get_run_logger().warning("this model cannot be reproduced: %s", obstacle)
     return {
@@ -176,8 +177,10 @@ def trace(work: Work, verdict: dict[str, Any], run_id: str) -> Lineage:
         verdict=verdict,
         flow_run_id=None if flow_run.get_id() is None else str(flow_run.get_id()),
         run_id=run_id,
-        asked_by=find_asker(),
-        not_reproducible=list_obstacles(commit, work.data.pointer, work.base),
+        asked_by=find_asker(work.root),
+        not_reproducible=list_obstacles(
+            commit, work.data.pointer, work.base, keeps(work.root, work.base.folder)
+        ),
     )
 
 
@@ -201,7 +204,7 @@ def write_record(work: Work, folder: Path, verdict: dict[str, Any], lineage: Lin
     shutil.copy(evaluated / PREDICTIONS, folder / PREDICTIONS)
     told = describe_change(change) if change else ()
     page, card = render_pages(make_report(work, verdict, lineage, told))
-    (folder / "report.html").write_text(page, "utf-8")
+    (folder / REPORT).write_text(page, "utf-8")
     (folder / "model_card.md").write_text(card, "utf-8")
 
 

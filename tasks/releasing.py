@@ -212,7 +212,8 @@ def put_back(release: Release, reason: str, how: str) -> str | None:
             return None
         earlier = list_usable(client, state) - {target, release.version}
         previous = find_earlier(state.tell(), earlier)
-        return make_change(state, target, previous=previous, how=how, why=reason[:LONGEST_TAG])
+        why = reason[:LONGEST_TAG]
+        return make_change(release.root, state, target, previous=previous, how=how, why=why)
 
     change_champion(client, release.root, release.name, decide)
     return read_succession(client, release.name).champion

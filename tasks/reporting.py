@@ -12,16 +12,10 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from finetuning.charts import confusion_matrix
 from finetuning.evaluation import Bin, ClassScore
-from finetuning.history import Epoch
-from finetuning.reports import (
-    Baseline,
-    Report,
-    SliceScore,
-    WorstError,
-    describe_overfitting,
-    render,
-    to_markdown,
-)
+from finetuning.history import SHARE_NAMES, Epoch
+from finetuning.leads import describe_defeat, list_better
+from finetuning.overfitting import Yardstick, describe_overfitting, find_guessing_loss
+from finetuning.reports import Baseline, Report, SliceScore, WorstError, render, to_markdown
 from finetuning.roles import METRICS
 from tasks.announcing import make_key
 from tasks.evaluation import EVALUATION
@@ -53,7 +47,7 @@ def make_report(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         metrics={
             **evaluated.facts["metrics"],
-            "validation/accuracy": best.validation_accuracy,
+            f"validation/{SHARE_NAMES[work.pipeline.problem]}": best.validation_accuracy,
             "validation/loss": best.validation_loss,
         },
         intervals={key: tuple(bounds) for key, bounds in details["intervals"].items()},
@@ -71,21 +65,55 @@ def make_report(
         slices=[SliceScore(**score) for score in details["slices"]],
         verdict=verdict,
         learning_rate_table=list(zip(trained["groups"], columns, strict=False)),
-        lineage={
-            "data_version": lineage.data_version,
-            "git_commit": (lineage.commit.sha or "none") + (" (dirty)" * lineage.commit.dirty),
-            "code_digest": lineage.code_digest,
-            "config_digest": lineage.config_digest,
-            "base_digest": lineage.base_digest,
-            "flow_run_id": lineage.flow_run_id or "none",
-            "run_id": lineage.run_id or "none",
-            "device": " ".join(lineage.device[key] for key in ("kind", "name", "precision")),
-        },
+        lineage=_shorten_lineage(lineage),
         validation=lineage.validation,
-        overfitting=describe_overfitting(history, restored=trained["best"]),
+        overfitting=describe_overfitting(history, trained["best"], find_yardstick(work, details)),
+        behind=tell_defeat(work.pipeline.problem, evaluated.facts["metrics"], details["baselines"]),
         restored=trained["best"],
         data_change=change,
     )
+
+
+def _shorten_lineage(lineage: Lineage) -> dict[str, str]:
+    return {
+        "data_version": lineage.data_version,
+        "git_commit": (lineage.commit.sha or "none") + (" (dirty)" * lineage.commit.dirty),
+        "code_digest": lineage.code_digest,
+        "config_digest": lineage.config_digest,
+        "base_digest": lineage.base_digest,
+        "flow_run_id": lineage.flow_run_id or "none",
+        "run_id": lineage.run_id or "none",
+        "device": " ".join(lineage.device[key] for key in ("kind", "name", "precision")),
+    }
+
+
+def find_yardstick(work: Work, details: Mapping[str, Any]) -> Yardstick:
+    """What the training's history is held against.
+
+    Args:
+        work: The run's work.
+        details: What the evaluation kept.
+    """
+    counts = fetch(work, "encode").facts["rows"]
+    settings, problem = work.pipeline.training, work.pipeline.problem
+    confusion = details.get("confusion", ())
+    guessing = find_guessing_loss(
+        [sum(row) for row in confusion],
+        settings.label_smoothing,
+        settings.class_weights == "balanced",
+    )
+    better = list_better(details["baselines"]) if confusion else ()
+    beaten = next(((one["description"], one["scores"]["accuracy"]) for one in better), None)
+    rows = (counts["train"], counts["validation"])
+    return Yardstick(rows, guessing, beaten, SHARE_NAMES[problem])
+
+
+def tell_defeat(
+    problem: str, metrics: Mapping[str, float], baselines: Sequence[Mapping[str, Any]]
+) -> str:
+    """That a baseline is surely better by the problem's first metric; empty where none is."""
+    metric = METRICS[problem][0]
+    return describe_defeat(baselines, metric, metrics.get(f"test/{metric}"))
 
 
 def render_pages(report: Report) -> tuple[str, str]:
@@ -108,7 +136,8 @@ def publish(work: Work, result: dict[str, Any], card: str) -> None:
     publish_scores(name, result)
     details = (fetch(work, "evaluate").folder / EVALUATION).read_text("utf-8")
     publish_confusion(name, json.loads(details))
-    publish_verdict(name, result["gate"])
+    defeat = tell_defeat(result["problem"], result["metrics"], result["baselines"])
+    publish_verdict(name, result["gate"], defeat)
 
 
 def publish_validation(work: Work) -> None:
@@ -174,12 +203,19 @@ def publish_confusion(name: str, details: Mapping[str, Any]) -> None:
     )
 
 
-def publish_verdict(name: str, verdict: dict[str, Any]) -> None:
-    """Show in the Prefect UI what the gate decided on, its reasons above the numbers."""
+def publish_verdict(name: str, verdict: dict[str, Any], defeat: str = "") -> None:
+    """Show in the Prefect UI what the gate decided on, its reasons above the numbers.
+
+    Args:
+        name: The pipeline's name.
+        verdict: The gate's, by name.
+        defeat: That a baseline is surely better, where one is.
+    """
     head = "passed" if verdict["promote"] else "refused"
     champion = verdict["champion"]
     against = f" against version {champion['model_version']}" if champion else ""
-    said = "\n".join([f"The gate: {head}{against}", *(f"- {one}" for one in verdict["reasons"])])
+    reasons = [*([f"warning: {defeat}"] if defeat else []), *verdict["reasons"]]
+    said = "\n".join([f"The gate: {head}{against}", *(f"- {one}" for one in reasons)])
     rows = [{"what": verdict["metric"], "passed": head, **_tell_numbers(verdict, verdict["value"])}]
     for one in (*verdict["apart"], *verdict["slices"]):
         what = one.get("name") or f"{one['column']} = {one['value']}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,6 +42,26 @@ def _read_untracked(root: Path) -> Iterator[tuple[bytes, bytes]]:
 def read_at(root: Path, sha: str, name: str) -> bytes | None:
     """A file of the project as a commit has it; None where the commit or the file is not there."""
     return _ask(root, "show", f"{sha}:./{name}")
+
+
+def keeps(root: Path, folder: Path) -> bool:
+    """Whether the commit holds a folder as it is here: each of its files, and none changed."""
+    words = ("status", "--porcelain", "--ignored", "--untracked-files=all", "--", str(folder))
+    return bool(_ask(root, "ls-files", "--", str(folder))) and _ask(root, *words) == b""
+
+
+def find_asker(root: Path, environment: Mapping[str, str] = os.environ) -> str:
+    """Who asks for a run or a change: TUNESMITH_USER, else git's user.name, else the login name."""
+    if told := environment.get("TUNESMITH_USER"):
+        return told
+    if name := (_ask(root, "config", "user.name") or b"").decode("utf-8", "replace").strip():
+        return name
+    if login := environment.get("USER"):
+        return login
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return "unknown"
 
 
 def find_hooks(root: Path) -> Path | None:

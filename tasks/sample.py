@@ -15,7 +15,7 @@ from pathlib import Path
 from finetuning.digests import write_atomically
 from finetuning.errors import InputError, TunesmithError
 from tasks import digits, reviews
-from tasks.data_state import find_cache, render_listing
+from tasks.data_state import find_cache, folder_version, render_listing
 from tasks.versioning import initialise, list_tracked, prove, read_pointer
 
 POINTER = "0e3a2b02d1c007cb5c027d68963c198a.dir"  # what data.dvc says where data/ is the sample
@@ -29,12 +29,22 @@ def is_missing(root: Path, folder: str) -> bool:
 
     A folder that is there, but cannot be proved while another is missing, counts too.
     """
-    if folder not in FOLDERS.values() or read_pointer(root) != POINTER:
+    if folder not in FOLDERS.values() or not _is_held(root, folder):
         return False
     if not (root / folder).exists():
         return True
     some = any(not (root / other).exists() for other in FOLDERS.values())
     return some and list_tracked(root, folder) is None
+
+
+def _is_held(root: Path, folder: str) -> bool:
+    """Whether data.dvc holds the sample's version of a folder, alone or beside other data."""
+    pointer = read_pointer(root)
+    if pointer is None or pointer == POINTER:
+        return pointer is not None
+    versions = {digits.FOLDER: digits.VERSION, reviews.FOLDER: folder_version(reviews.LISTING)}
+    tracked = list_tracked(root, folder)
+    return tracked is not None and folder_version(tracked) == versions[folder]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(initialise(root))
         for name in [options.name] if options.name else FOLDERS:
             _say(fetch[name]())
-            _keep_listing(root)
+            keep_listing(root)
             _say(_prove(root, FOLDERS[name]))
     except TunesmithError as error:
         _say(str(error))
@@ -65,8 +75,8 @@ def _say(line: str | None) -> None:
         print(f"sample: {line}", file=sys.stderr)
 
 
-def _keep_listing(root: Path) -> None:
-    """Put the listing that data.dvc names into DVC's cache, before all of it is here."""
+def keep_listing(root: Path) -> None:
+    """Put the listing that data.dvc names into DVC's cache, before all of the sample is here."""
     place = find_cache(root) / POINTER[:2] / POINTER[2:]
     if read_pointer(root) != POINTER or place.exists():
         return

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from prefect.logging import get_run_logger
 
-from finetuning.adaptation import adapt, save_adapted
-from finetuning.history import Epoch
+from finetuning.adaptation import adapt, count_trained, save_adapted
+from finetuning.adapters import describe_adapters
+from finetuning.history import Epoch, describe_end, describe_epoch
 from finetuning.locks import hold
 from finetuning.models import Classifier
 from finetuning.probing import compute_features
 from finetuning.problem import Rows, find_problem
 from finetuning.resumption import Saving
-from finetuning.strategies import describe_table
+from finetuning.strategies import describe_share, describe_table
 from tasks.devices import occupy_device
 from tasks.stages import Outcome, fetch, perform, stage
 
 if TYPE_CHECKING:
+    from finetuning.adaptation import Adapted
+    from finetuning.config import Pipeline
     from finetuning.devices import Device
     from finetuning.models import LayerGroup
     from finetuning.store import Entry
     from finetuning.strategies import Table
+    from finetuning.training import Result
     from tasks.planning import Work
 
 MODEL = "model"
@@ -81,15 +86,16 @@ def _make(work: Work, folder: Path, saving: Saving) -> dict[str, Any]:
         encoded.facts["longest"],
         folder,
         find_features,
-        log_epoch,
-        log_table,
+        partial(log_epoch, work.pipeline.problem),
+        partial(log_table, work.pipeline),
         saving,
     )
+    result = adapted.result
+    log_end(result, adapted.table)
     place = folder / MODEL
     save_adapted(adapted, place, labels, work.pipeline, work.base.name)
     columns, settings = work.pipeline.data.columns, work.pipeline.training
     problem.encoding.open_encoder(work.base.folder, columns, settings).save(place)
-    result, device = adapted.result, adapted.device
     return {
         "history": [epoch.to_json() for epoch in result.history],
         "best": result.best,
@@ -97,17 +103,22 @@ def _make(work: Work, folder: Path, saving: Saving) -> dict[str, Any]:
         "samples_per_second": result.samples_per_second,
         "groups": [group.name for group in adapted.groups],
         "table": [list(multipliers) for multipliers in adapted.table],
-        "device": {
-            "kind": device.kind,
-            "name": device.name,
-            "precision": device.precision,
-            "threads": torch.get_num_threads(),  # they decide in which order sums are added
-            "deterministic": adapted.deterministic,
-            # Where memory was short: the most rows at once that it had room for.
-            **({} if result.micro_batch is None else {"micro_batch": result.micro_batch}),
-        },
+        "device": _describe_device(adapted),
         "parameters": sum(parameter.numel() for parameter in adapted.model.parameters()),
         "trained_parameters": adapted.trained,
+    }
+
+
+def _describe_device(adapted: Adapted) -> dict[str, Any]:
+    device, micro_batch = adapted.device, adapted.result.micro_batch
+    return {
+        "kind": device.kind,
+        "name": device.name,
+        "precision": device.precision,
+        "threads": torch.get_num_threads(),  # they decide in which order sums are added
+        "deterministic": adapted.deterministic,
+        # Where memory was short: the most rows at once that it had room for.
+        **({} if micro_batch is None else {"micro_batch": micro_batch}),
     }
 
 
@@ -151,21 +162,32 @@ def keep_features(
     return dict(load_file(entry.folder / "features.safetensors"))
 
 
-def log_table(groups: tuple[LayerGroup, ...], table: Table) -> None:
-    """Say in the run's log what each epoch will train."""
-    for line in describe_table([group.name for group in groups], table):
-        get_run_logger().info("strategy: %s", line)
+def log_table(
+    pipeline: Pipeline, model: Classifier, groups: tuple[LayerGroup, ...], table: Table
+) -> None:
+    """Say in the run's log what each epoch will train, how fast, and how much of the model.
+
+    Args:
+        pipeline: Its strategy and learning rate are said.
+        model: The model, with adapters where the strategy has them.
+        groups: The model's layer groups.
+        table: The strategy's.
+    """
+    names, rate = [group.name for group in groups], pipeline.training.learning_rate
+    lines = describe_table(names, table, rate)
+    if pipeline.strategy.kind == "lora":
+        lines.append(describe_adapters(model, pipeline.strategy))
+    total = sum(parameter.numel() for parameter in model.parameters())
+    for line in (*lines, describe_share(count_trained(model, groups, table), total)):
+        get_run_logger().info("strategy: %s: %s", pipeline.strategy.kind, line)
 
 
-def log_epoch(epoch: Epoch) -> None:
+def log_epoch(problem: str, epoch: Epoch) -> None:
     """Say in the run's log what an epoch showed."""
-    get_run_logger().info(
-        "%s %d: train loss %.4f accuracy %.4f, validation loss %.4f accuracy %.4f, %.1f s",
-        epoch.phase,
-        epoch.epoch,
-        epoch.train_loss,
-        epoch.train_accuracy,
-        epoch.validation_loss,
-        epoch.validation_accuracy,
-        epoch.seconds,
-    )
+    get_run_logger().info("%s", describe_epoch(epoch, problem))
+
+
+def log_end(result: Result, table: Table) -> None:
+    """Say in the run's log which epoch was kept, and whether the training stopped early."""
+    said = describe_end(result.history, result.best, len(table))
+    get_run_logger().info("training: %s", said)

@@ -1,4 +1,4 @@
-"""Data versions: the only place that knows DVC, with data_state, data_files and restoration.
+"""Data versions: only here, in data_state, data_files, recording and restoration is DVC known.
 
 Whether anything changed is answered from the files alone; DVC itself is started, as a process of
 its own, only to move or to record data. It keeps global state, so it is not run inside a flow.
@@ -6,11 +6,11 @@ its own, only to move or to record data. It keeps global state, so it is not run
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetuning.errors import TunesmithError
+from finetuning.numerals import count
 from tasks.data_files import hash_everything, hash_folder
 from tasks.data_state import (
     ADD,
@@ -18,8 +18,10 @@ from tasks.data_state import (
     POINTER,
     DataVersion,
     Difference,
+    are_cached,
     compare,
-    find_cache,
+    explain_return,
+    find_remote,
     folder_version,
     list_tracked,
     locate,
@@ -88,18 +90,18 @@ def _check_committed(root: Path, folder: str, files: dict[str, str], pointer: st
     if tracked is None:
         if _is_everything(root, folder, files, pointer):
             return
+        pulled = f"To get the data that {POINTER} names, run: dvc pull. "
         raise refuse(
             folder,
             f"files that cannot be compared with {POINTER}, whose listing is not in DVC's cache",
-            f"To get the data that {POINTER} names, run: dvc pull. "
-            f"To record the data as it is now, run: {ADD}",
+            (pulled if find_remote(root) else "") + f"To record the data as it is now, run: {ADD}",
         )
     if difference := compare(tracked, files):
         raise refuse(
             folder,
             f"files that differ from {POINTER} ({difference})",
-            f"To record the data as it is now, run: {ADD}. "
-            f"To go back to what {POINTER} holds, run: dvc checkout {folder}",
+            f"To record the data as it is now, run: dvc add {folder}. "
+            f"{explain_return(root, folder, tracked)}",
         )
 
 
@@ -125,7 +127,7 @@ def pull(root: Path, folder: str) -> None:
     if read_pointer(root) is None or (tracked := list_tracked(root, folder)) == {}:
         found = f"{folder!r}, which does not exist and is not in {POINTER}"
         raise refuse("data.path", found, remedy)
-    if tracked and _are_cached(root, tracked.values()):
+    if tracked and are_cached(root, tracked.values()):
         _run_dvc(root, "checkout", folder)
         return
     if not _ask_dvc(root, "config", "core.remote").stdout.strip():
@@ -152,19 +154,24 @@ def fetch(root: Path, folder: str, check_out: bool = False) -> None:
         TunesmithError: DVC refuses; in its own words.
     """
     tracked = list_tracked(root, folder)
-    if tracked is None or not _are_cached(root, tracked.values()):
+    if tracked is None or not are_cached(root, tracked.values()):
         _run_dvc(root, "fetch", folder)
     if check_out:
         _run_dvc(root, "checkout", folder)
 
 
-def add(root: Path) -> None:
-    """Record data/ as it is now in data.dvc and in DVC's cache.
+def add(root: Path, place: str = DATA) -> None:
+    """Record data/ as it is now, or one place in it, in data.dvc and in DVC's cache.
+
+    Args:
+        root: The repository.
+        place: A place inside data/: the others stay recorded as they are, be they here or not. For
+            that data.dvc's listing must be in DVC's cache.
 
     Raises:
         TunesmithError: DVC refuses; in its own words.
     """
-    _run_dvc(root, "add", DATA)
+    _run_dvc(root, "add", place)
 
 
 def prove(root: Path, folder: str) -> str:
@@ -185,19 +192,14 @@ def prove(root: Path, folder: str) -> str:
     files = hash_folder(root, folder)
     _check_committed(root, folder, files, pointer)
     everything = hash_everything(root)
-    cached = _are_cached(root, (pointer, *everything.values()))
+    cached = are_cached(root, (pointer, *everything.values()))
     if not cached and folder_version(everything) == pointer:
         # Without --force this fails, and writes nothing, where the data changed meanwhile.
         _run_dvc(root, "commit", POINTER)
     return (
         f"DVC: {folder} is exactly what {POINTER} holds "
-        f"({len(files)} files, version {folder_version(files).removesuffix('.dir')})"
+        f"({count(len(files), 'file')}, version {folder_version(files).removesuffix('.dir')})"
     )
-
-
-def _are_cached(root: Path, hashes: Iterable[str]) -> bool:
-    cache = find_cache(root)
-    return all((cache / md5[:2] / md5[2:]).exists() for md5 in hashes)
 
 
 def initialise(root: Path) -> str | None:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.finetuning.test_image_models import make_base
+from tests.strategies import KINDS, ask_every, run_every
 from tests.support import begin_repository, make_environment, run_json, shell
 
 
@@ -79,3 +80,17 @@ print(json.dumps([
     assert rows == 24
     assert same
     assert apart < 1e-5
+
+
+def test_every_strategy_registers_a_model_that_answers(project, tmp_path):
+    """Through the whole flow; each answers bytes in a fresh process as it was judged."""
+    root, base = project
+    words = ("training.image_size=16", "training.precision=fp32", "training.epochs=2")
+    results = run_every(root, "shades", tmp_path, f"model.base={base}", "gate.minimum=0", *words)
+    assert {one["status"] for one in results.values()} == {"registered"}
+    data = root / "data" / "shades"
+    asked = ask_every(root, results, tmp_path, ["image"], image="image", data=data)
+    assert set(asked) == set(KINDS)
+    for found, logged in asked.values():
+        assert len(logged["prediction"]) == 24
+        assert found["label"] == logged["prediction"]

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.strategies import KINDS, ask_every, run_every
 from tests.support import begin_repository, make_environment, run_json, shell
 
 SUBJECTS = ["film", "plot", "cast", "music", "story", "book"]
@@ -122,3 +123,15 @@ def test_strategies_are_compared_by_perplexity(project, first):
     assert trained["lora"] < trained["full"]
     few = next(one["mean"] for one in compared["cells"] if one["size"] == 20)
     assert few > means["full"]
+
+
+def test_every_strategy_registers_a_model_that_answers(project, tmp_path):
+    """Through the whole flow; each scores in a fresh process what it was judged by."""
+    settings = ("training.epochs=1", "gate.minimum=1000")
+    results = run_every(project, "tales", tmp_path, *settings)
+    assert {one["status"] for one in results.values()} == {"registered"}
+    asked = ask_every(project, results, tmp_path, ["text"], max_new_tokens=0)
+    assert set(asked) == set(KINDS)
+    for found, logged in asked.values():
+        assert len(logged["loss"]) > 10
+        assert found["loss"] == pytest.approx(logged["loss"], abs=1e-4)

@@ -21,6 +21,7 @@ def test_first_run_registers_a_model(first):
     ]  # fmt: skip
     assert {stage["status"] for stage in first["stages"].values()} == {"ran"}
     assert {stage["why"] for stage in first["stages"].values()} == {"first run"}
+    assert "toy version 1 was registered" in Path(first["report"]).read_text("utf-8")
     assert [baseline["name"] for baseline in first["baselines"]] == ["majority", "tfidf", "frozen"]
 
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.finetuning.question_rows import make_questions
+from tests.strategies import KINDS, ask_every, run_every
 from tests.support import begin_repository, make_environment, run_json, shell
 
 PIPELINE = """
@@ -130,3 +131,16 @@ def test_unchanged_rerun_and_wrong_data(project, first):
     result = run_json(project, "run", "asked", code=3)
     assert result["status"] == "invalid"
     assert "stands in its context" in json.dumps(result)
+
+
+@pytest.mark.slow
+def test_every_strategy_registers_a_model_that_answers(project, tmp_path):
+    """Through the whole flow; each finds in a fresh process what it was judged by."""
+    settings = ("training.epochs=2", "gate.minimum=0")
+    results = run_every(project, "asked", tmp_path, *settings)
+    assert {one["status"] for one in results.values()} == {"registered"}
+    asked = ask_every(project, results, tmp_path, ["question", "context"])
+    assert set(asked) == set(KINDS)
+    for found, logged in asked.values():
+        assert len(logged["prediction"]) > 10
+        assert found["answer"] == logged["prediction"]

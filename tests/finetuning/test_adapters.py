@@ -1,6 +1,7 @@
 """Adapters: what moves, what does not, and that the merged model is the one that was trained."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from finetuning.adaptation import adapt, count_trained, save_adapted
-from finetuning.adapters import attach_adapters
+from finetuning.adapters import attach_adapters, describe_adapters
 from finetuning.config import Pipeline, Strategy
 from finetuning.devices import Device
 from finetuning.errors import InputError
@@ -143,3 +144,13 @@ def test_the_seed_draws_the_adapters(bert_folder):
         drawn.append(first.detach().numpy())
     assert np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
+
+
+def test_adapters_are_attached_without_a_warning_and_described(bert_folder):
+    """Rank and layers by name: query and value of both blocks, which PEFT knows for BERT."""
+    model, strategy = build(bert_folder, 2, 0), pipeline(rank=4).strategy
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        attach_adapters(model, strategy, 0)
+    said = "adapters of rank 4 (alpha 16) beside 4 layers: query, value"
+    assert describe_adapters(model, strategy) == said

@@ -40,6 +40,11 @@ def read_groups():
     return groups
 
 
+def tells_of_adapters(trials):
+    """Whether lora was tried, too; of language it is scored by its loss."""
+    return any(trial["strategy"] == "lora" and trial["classes"] for trial in trials)
+
+
 @pytest.mark.parametrize("group", sorted(read_groups()), ids=str)
 def test_what_is_advised_was_close_to_the_best(group):
     """Of all strategies and rates that were tried on that many rows."""
@@ -56,6 +61,25 @@ def test_what_is_advised_was_close_to_the_best(group):
         assert found["best_loss"] <= min(trial["best_loss"] for trial in trials) + CLOSE_LOSS
     else:
         assert found["best"] >= max(trial["best"] for trial in trials) - CLOSE
+
+
+ADAPTED = [group for group, trials in read_groups().items() if tells_of_adapters(trials)]
+
+
+@pytest.mark.parametrize("group", sorted(ADAPTED), ids=str)
+def test_adapters_are_advised_the_rate_that_was_best_for_them(group):
+    """Of four; the other suggestions are the same as without them."""
+    problem, _, rows = group
+    trials = read_groups()[group]
+    size = RECORDS[problem][1]
+    plain = advise(problem, rows, trials[0]["classes"], size)
+    advised = advise(problem, rows, trials[0]["classes"], size, "lora")
+    own = [trial for trial in trials if trial["strategy"] == "lora"]
+    best = max(own, key=lambda trial: trial["best"])
+    assert advised[:2] == plain[:2]
+    assert advised[2].key == plain[2].key
+    (found,) = (trial for trial in own if trial["learning_rate"] == advised[2].value)
+    assert found["best"] >= best["best"] - CLOSE
 
 
 def test_few_rows_a_label_get_a_head():

@@ -1,6 +1,7 @@
 """The charts: well-formed SVG with words for those who cannot see it, and right geometry."""
 
 import math
+import re
 from xml.etree import ElementTree
 
 import pytest
@@ -110,6 +111,15 @@ def test_small_confusion_matrix_writes_counts_and_shares():
     assert {"30", "75.0%", "10", "25.0%", "1,055", "no", "yes"} <= set(texts(chart))
     assert "1,085 of 1,100 rows are on the diagonal; 2 labels." in chart
     assert "no predicted as yes: 10 of 40" in hints(chart)
+
+
+@pytest.mark.parametrize("count", [4, 12])
+def test_no_slanted_header_reaches_beyond_the_chart(count):
+    """Sixteen letters of 12 pixels, turned by 30 degrees, begin in the middle of a column of 56."""
+    chart = confusion_matrix("C", ["SearchCreativeWo"] * count, [[1] * count] * count)
+    width = float(re.search(r'width="(\d+)"', chart)[1])
+    last = max(float(place) for place in re.findall(r"rotate\(-30 ([\d.]+)", chart))
+    assert last + 16 * 12 * 0.6 * math.cos(math.pi / 6) < width < last + 16 * 12
 
 
 def test_large_confusion_matrix_draws_only_what_happened():

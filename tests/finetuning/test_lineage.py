@@ -9,7 +9,6 @@ from finetuning.lineage import (
     Commit,
     digest_predictions,
     digest_weights,
-    find_asker,
     list_libraries,
     list_obstacles,
 )
@@ -33,11 +32,12 @@ def test_clean_commit_versioned_data_and_known_base_have_no_obstacle(origin):
 
 
 def test_every_obstacle_is_said():
-    """A dirty tree, data without a version and a local base are all named; so is no git."""
+    """A dirty tree, data without a version, a base that no commit holds, and no git are named."""
     dirty = Commit("a" * 40, dirty=True, difference="c" * 64)
     said = list_obstacles(dirty, None, base("folder"))
     for obstacle, words in zip(said, ("working tree", "dvc add", "local folder"), strict=True):
         assert words in obstacle
+    assert list_obstacles(CLEAN, POINTER, base("folder"), kept=True) == ()
     gone = Commit(None, dirty=False, difference=None)
     assert "git" in list_obstacles(gone, POINTER, base("hub"))[0]
 
@@ -58,13 +58,6 @@ def test_predictions_digest_sees_every_answer():
     digest = digest_predictions(table)
     assert digest_predictions(table.assign(text="u")) == digest
     assert digest_predictions(table.assign(score=0.5000000001)) != digest
-
-
-def test_asker_is_the_login_name_unless_told():
-    """A service names the person that it acts for."""
-    assert find_asker({"USER": "ada"}) == "ada"
-    assert find_asker({"USER": "ada", "TUNESMITH_USER": "grace"}) == "grace"
-    assert find_asker({}) == "unknown"
 
 
 def test_libraries_are_those_that_run():

@@ -29,9 +29,9 @@ BOMB = "a: &a [x, x]\n" + "".join(
         ("name: b\xe4r\n".encode("latin-1"), "not UTF-8"),
         ("name: x\n".encode("utf-16"), "not UTF-8"),
         ("- name: reviews\n", "list"),
-        ("reviews\n", "str"),
-        ("", "NoneType"),
-        ("# nothing but a comment\n", "NoneType"),
+        ("reviews\n", "found a text without any key"),
+        ("", "found an empty file"),
+        ("# nothing but a comment\n", "found a file without any key"),
         ("\0", "unacceptable character"),
         ("name: [\n", "expected the node content"),
         ("name: r\n\tproblem: x\n", "cannot start any token"),
@@ -70,6 +70,14 @@ def test_a_huge_file_is_refused_unread(tmp_path):
     with pytest.raises(InputError, match="200001 bytes"):
         load(tmp_path, SMALL + filler)
     assert load(tmp_path, (SMALL + filler)[:LARGEST_FILE]).name == "reviews"
+
+
+def test_a_check_of_our_own_ends_with_its_remedy(tmp_path):
+    """What the key is for stands behind pydantic's faults, which say no remedy, and there alone."""
+    faults = faults_of(tmp_path, SMALL, "strategy.kind=freeze", "training.epochs=0")
+    remedy = "Strategy freeze needs groups: how many stay frozen."
+    assert faults["strategy"].remedy == remedy
+    assert faults["training.epochs"].remedy.endswith("Passes over the training split.")
 
 
 def test_odd_values_are_shown_in_the_fault(tmp_path):

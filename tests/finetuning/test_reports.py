@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from finetuning.overfitting import describe_overfitting
 from finetuning.reports import (
     LONGEST_CARD,
     Baseline,
@@ -16,7 +17,6 @@ from finetuning.reports import (
     Report,
     SliceScore,
     WorstError,
-    describe_overfitting,
     headline,
     most_confused,
     render,
@@ -233,6 +233,28 @@ def test_headline_of_a_refused_model_says_that_it_is_below():
     assert "that chance could explain (interval -0.030 to +0.010, p = 0.400)" in said
 
 
+@pytest.mark.parametrize(
+    ("promote", "behind", "tone"),
+    [(True, "", "good"), (True, "this model is worse", "warn"), (False, "it is worse", "bad")],
+)
+def test_what_passed_and_is_surely_worse_than_a_baseline_is_not_green(promote, behind, tone):
+    """Badge and box are amber, and the sentence stands there and in the card; refused is red."""
+    report = replace(FULL, behind=behind, verdict={**FULL.verdict, "promote": promote})
+    page = render(report)
+    assert f'<span class="badge {tone}">' in page
+    assert f'<div class="verdict {tone}">' in page
+    said = f"{behind[:1].upper()}{behind[1:]}."
+    assert ("is worse." in Page(page).text) is bool(behind)
+    assert (f"**Warning.**\n\n- {said}" in to_markdown(report)) is bool(behind)
+
+
+def test_a_problem_names_its_own_share():
+    """The accuracy of a language model is of tokens: in the chart's title and above numbers."""
+    text = Page(render(replace(FULL, problem="causal-lm", slices=[]))).text
+    assert "Token accuracy" in text
+    assert "Validation token accuracy" in text
+
+
 def test_model_card_says_what_a_reader_of_the_registry_needs():
     """Score, baselines, slices, limits, verdict and lineage, in order, as Markdown."""
     card = to_markdown(FULL)
@@ -241,7 +263,7 @@ def test_model_card_says_what_a_reader_of_the_registry_needs():
     assert headings == ["Verdict", "What it is", "Intended use", "Labels",
                         "Against baselines, on the same 100 test rows", "Weakest slices",
                         "Limits", "Lineage"]  # fmt: skip
-    assert "- tf-idf: accuracy 0.870; the model is better by +0.030" in card
+    assert "- tf-idf: accuracy 0.870; the model is better by 0.030" in card
     assert "- source = films: accuracy 0.920 on 60 rows" in card
     assert "- git\\_commit: 8cfe" in card
     # However much there is to say, MLflow's column holds it.

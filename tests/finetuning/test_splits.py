@@ -6,7 +6,7 @@ import pandas
 import pytest
 
 from finetuning import splits
-from finetuning.splits import assign_splits, digest_text, split_off
+from finetuning.splits import assign_splits, digest_text, find_fewest, split_off
 
 
 def make(labels, split="train", prefix="text"):
@@ -52,6 +52,16 @@ def test_which_rows_are_taken_is_frozen():
     assert set(taken) == set(order[:2])
     assert list(taken.index) == [4, 5]
     assert set(rows["key"][split_off(rows, 0.2, "validation")]) != set(taken)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 30])
+def test_fewest_rows_are_just_enough(rows):
+    """Split, as many leave every split enough; one fewer does not."""
+    count = find_fewest(rows)
+    for number, enough in ((count, True), (count - 1, False)):
+        counts = assign_splits(make({"a": number}))["split"].value_counts()
+        found = min(int(counts.get(split, 0)) for split in ("train", "validation", "test"))
+        assert (found >= rows) == enough
 
 
 def test_no_text_crosses():

@@ -1,10 +1,18 @@
 """Strategies: every table against one written by hand."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from finetuning.config import Strategy
 from finetuning.errors import InputError
-from finetuning.strategies import begins_with_probe, describe_table, tabulate
+from finetuning.strategies import (
+    begins_with_probe,
+    check_depth,
+    describe_share,
+    describe_table,
+    tabulate,
+)
 
 
 def strategy(kind, **fields):
@@ -114,13 +122,41 @@ def test_a_table_in_words():
     """Epochs that are alike share a line, and neighbouring groups that are alike a name."""
     groups = ["embeddings", "block 1", "block 2", "head"]
     table = tabulate(strategy("gradual"), 5, 4)
-    assert describe_table(groups, table) == [
-        "epoch 1: embeddings to block 2 frozen, head x 1",
-        "epoch 2: embeddings to block 1 frozen, block 2 to head x 1",
-        "epoch 3: embeddings frozen, block 1 to head x 1",
-        "epochs 4 to 5: embeddings to head x 1",
+    assert describe_table(groups, table, 2e-4) == [
+        "epoch 1: embeddings to block 2 frozen, head x 1 (peak rate 0.0002)",
+        "epoch 2: embeddings to block 1 frozen, block 2 to head x 1 (peak rate 0.0002)",
+        "epoch 3: embeddings frozen, block 1 to head x 1 (peak rate 0.0002)",
+        "epochs 4 to 5: embeddings to head x 1 (peak rate 0.0002)",
     ]
     table = tabulate(strategy("discriminative", decay=0.5), 1, 4)
-    assert describe_table(groups, table) == [
-        "epoch 1: embeddings x 0.125, block 1 x 0.25, block 2 x 0.5, head x 1"
+    assert describe_table(groups, table, 2e-4) == [
+        "epoch 1: embeddings x 0.125 (peak rate 2.5e-05), block 1 x 0.25 (peak rate 5e-05), "
+        "block 2 x 0.5 (peak rate 0.0001), head x 1 (peak rate 0.0002)"
     ]
+    assert describe_table(groups, (), 2e-4) == [
+        "the head alone is fitted to convergence on frozen features, at no rate"
+    ]
+
+
+def test_the_share_that_is_trained_in_words():
+    """2,246 of 23,942 are 9.381 %."""
+    assert describe_share(2246, 23942) == "2,246 of 23,942 parameters are trained, 9.38%"
+
+
+@pytest.mark.parametrize(
+    ("config", "groups", "refused"),
+    [
+        ('{"num_hidden_layers": 2}', 4, True),
+        ('{"num_hidden_layers": 2}', 3, False),
+        ('{"n_layer": 2}', 4, True),
+        ('{"num_hidden_layers": 2}', None, False),
+        ('{"depths": [1, 1]}', 50, False),
+        ("no json", 50, False),
+    ],
+)
+def test_groups_are_held_against_the_layers_that_are_named(config, groups, refused, tmp_path):
+    """Two blocks, embeddings and head are four groups at most; what is not named is not judged."""
+    (tmp_path / "config.json").write_text(config)
+    asked = strategy("full", groups=groups)
+    with pytest.raises(InputError, match="4 groups") if refused else nullcontext():
+        check_depth(asked, tmp_path)

@@ -1,11 +1,17 @@
 """Trials: which rows they learn from, and what they leave."""
 
+import os
+import signal
+from types import SimpleNamespace
+
 import numpy as np
 import pandas
 import pytest
 
+from finetuning import trials
 from finetuning.batching import save_rows
 from finetuning.config import Pipeline
+from finetuning.progress import QUIET
 from finetuning.trials import PREDICTIONS, carry_out, order_nested
 from tests.finetuning.test_training import make_rows
 
@@ -55,3 +61,13 @@ def test_a_trial_leaves_a_prediction_table_and_figures(kind, bert_folder, tmp_pa
     assert facts["seconds"] > 0
     assert facts["memory"] > 50 * 2**20
     assert len(facts["history"]) == 1
+
+
+def test_a_trial_draws_no_bars_and_sends_what_it_found(monkeypatch):
+    """Each would stand among those of many others: it is told to be quiet before it begins."""
+    monkeypatch.delenv(QUIET, raising=False)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(trials, "carry_out", lambda: {"quiet": os.environ.get(QUIET)})
+    sent = []
+    trials.report(SimpleNamespace(send=sent.append))
+    assert sent == [{"quiet": "1"}]

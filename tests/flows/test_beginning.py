@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import shutil
 import subprocess
 
 import pytest
@@ -128,12 +129,12 @@ def test_a_failed_init_leaves_the_folder_as_it_was(root, tmp_path, monkeypatch):
     (root / ".gitignore").write_text("/mine/\n")
     source = write_csv(tmp_path / "tickets.csv", make_records())
 
-    def break_down(place):
+    def break_down(place, _folder):
         (place / "data.dvc").write_text("half")
         (place / ".gitignore").write_text("/mine/\n/data\n")
         raise TunesmithError("the disk is full")
 
-    monkeypatch.setattr(beginning, "add", break_down)
+    monkeypatch.setattr(beginning, "record", break_down)
     with pytest.raises(TunesmithError, match=r"the disk is full. Nothing was kept"):
         begin_pipeline(root, "support", source)
     assert set(list_tree(root)) <= {".gitignore"}
@@ -146,7 +147,7 @@ def test_a_failed_init_leaves_the_folder_as_it_was(root, tmp_path, monkeypatch):
 
 
 def test_data_that_is_not_recorded_is_not_swept_in(root, tmp_path):
-    """Where data/ differs from data.dvc, init refuses, with both ways out."""
+    """Where what is in data/ differs from data.dvc, init refuses, with both ways out."""
     source = write_csv(tmp_path / "tickets.csv", make_records())
     (root / "data" / "other").mkdir(parents=True)
     (root / "data" / "other" / "rows.csv").write_text("a,b\n1,2\n")
@@ -154,8 +155,28 @@ def test_data_that_is_not_recorded_is_not_swept_in(root, tmp_path):
     versioning.add(root)
     (root / "data" / "other" / "rows.csv").write_text("a,b\n1,3\n")
     said = refusal(root, "support", source)
-    assert "dvc add data" in said
-    assert "dvc checkout" in said
+    assert "dvc add data/other" in said
+    assert "dvc checkout --force data/other" in said
+
+
+def test_what_is_only_missing_stays_recorded(root, tmp_path):
+    """Data sets that data.dvc holds and that were never here stay in it beside a new one."""
+    source = write_csv(tmp_path / "tickets.csv", make_records())
+    begin_pipeline(root, "first", source)
+    listed = versioning.list_tracked(root, "data/first")
+    for path in (root / "data", root / "pipelines"):
+        shutil.rmtree(path)
+    result = begin_pipeline(root, "second", source)
+    assert "data.dvc still holds what is not here: data/first" in result["messages"]
+    assert versioning.list_tracked(root, "data/first") == listed
+    assert versioning.resolve(root, "data/second").committed
+    (root / "data" / "first").mkdir()
+    (root / "data" / "first" / "train.csv").write_bytes(source.read_bytes())
+    begin_pipeline(root, "third", source)
+    assert all(versioning.resolve(root, f"data/{name}").committed for name in ("first", "third"))
+    shutil.rmtree(root / "data" / "second")
+    (root / "pipelines" / "second.yaml").unlink()
+    assert "data.dvc holds and is not here" in refusal(root, "second", source)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +219,21 @@ def test_an_unreadable_table_is_refused(root, tmp_path, file, content, said):
         (tmp_path / file).write_bytes(content)
     path = tmp_path / file if content is not None or "~" not in file else beginning.Path(file)
     assert said in refusal(root, "support", path)
+
+
+def test_a_path_is_said_as_it_was_given(root, tmp_path, monkeypatch):
+    """And what is true of it: no such folder, nothing in it, no image in it."""
+    monkeypatch.chdir(tmp_path)
+    gone = beginning.Path("nowhere")
+    said = refusal(root, "support", gone / "file.csv")
+    assert "'nowhere/file.csv'. There is no folder" in said
+    assert "'nowhere'. There is no such file or folder." in refusal(root, "support", gone)
+    gone.mkdir()
+    assert "'nowhere'. The folder is empty" in refusal(root, "support", gone)
+    (gone / "notes.md").write_text("no image")
+    assert "'nowhere'. The folder holds no images" in refusal(root, "support", gone)
+    (gone / "table.xlsx").write_text("no table")
+    assert "'nowhere/table.xlsx'. Give a table" in refusal(root, "support", gone / "table.xlsx")
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,17 @@ def test_sound_data_is_valid_without_a_base_model(project):
     assert result["data_version"] in words
 
 
+def test_rows_that_are_worth_a_look_are_named(project):
+    """The first three of each expectation that was not met, and no more."""
+    table = project / "data" / "toys" / "train.csv"
+    table.write_text(table.read_text() + "".join(f"a &amp; b {n},good\n" for n in range(5)))
+    result = validate_pipeline(project, "toys", [])
+    words = describe_validation(result).split("text has no HTML escapes: ")[1].splitlines()
+    assert [line.split(" row ")[0] for line in words[1:4]] == ["      train.csv"] * 3
+    assert all("a &amp; b" in line for line in words[1:4])
+    assert " row " not in words[4]
+
+
 def test_data_that_fails_stops_with_code_three_and_keeps_the_page(project):
     """Empty texts raise a ValidationError that names row, remedy and page; the page is replaced."""
     validate_pipeline(project, "toys", [])

@@ -68,7 +68,8 @@ def test_the_same_test_rows_are_compared_row_by_row():
     assert found["paired"]["p_value"] == pytest.approx(0.25)
     words = describe(then, now)
     assert "accuracy 0.6000 -> 0.9000 (+0.3000)" in words
-    assert "on the same test rows, accuracy better by +0.3000" in words
+    assert "on the same test rows, accuracy better by 0.3000 (" in words
+    assert "on the same test rows, accuracy worse by 0.3000 (" in describe(now, then)
     assert "the same 1 rows" in words
 
 

@@ -1,6 +1,7 @@
 """`tunesmith doctor`: every lack is found and comes with its remedy; nothing ever raises."""
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -10,11 +11,13 @@ from importlib import metadata
 import pytest
 
 from finetuning.devices import Device
+from finetuning.digests import PROJECT
 from finetuning.errors import InputError
 from flows import doctor, machine
 from flows.doctor import describe_health, examine
 from flows.machine import check_device
-from tasks import versioning
+from tasks import digits, sample, versioning
+from tests.support import call, call_json
 
 FILE = """\
 name: {name}
@@ -94,20 +97,52 @@ def test_an_empty_folder_gets_warnings_with_remedies(tmp_path):
 
 
 def test_changed_data_is_a_problem_with_both_ways_out(root):
-    """Data that differs from data.dvc makes the project unhealthy; so does data that is gone."""
+    """Data that differs makes the project unhealthy; so does data that is gone everywhere."""
     (root / "data" / "reviews" / "train.csv").write_text("text,label\nother,a\n")
     result = examine(root, None)
     status, _, remedy = find(result, "data")[0]
     assert (result["status"], status) == ("unhealthy", "problem")
-    assert "dvc add data" in remedy
-    assert "dvc checkout" in remedy
+    assert "dvc add data/reviews" in remedy
+    assert "dvc checkout --force data/reviews" in remedy
     (root / "data" / "reviews" / "train.csv").unlink()
     (root / "data" / "reviews").rmdir()
     (root / "data").rmdir()
     result = examine(root, "reviews")
-    assert find(result, "data")[0][2].startswith("Run: dvc pull")
+    assert result["status"] == "healthy"
+    assert [find(result, name)[-1][0] for name in ("data", "reviews")] == ["ok", "warning"]
+    assert "dvc checkout data/reviews" in find(result, "data")[0][2]
+    shutil.rmtree(root / ".dvc" / "cache")
+    result = examine(root, "reviews")
+    assert result["status"] == "unhealthy"
+    assert "whose listing is not in DVC's cache" in find(result, "data")[0][1]
+    assert "dvc pull" not in find(result, "data")[0][2]
     assert find(result, "reviews")[-1][0] == "problem"
     assert not (root / "data").exists()
+
+
+def test_a_sample_that_was_not_made_is_no_problem(root):
+    """None of them, or one of them: what makes it is said, and nothing is wrong."""
+    shutil.copy(PROJECT / "data.dvc", root)
+    shutil.rmtree(root / "data")
+    assert find(examine(root, None), "data") == [
+        ("ok", "the samples are not made yet", "To make them, run: make data")
+    ]
+    sample.keep_listing(root)
+    digits.fetch(root)
+    result = examine(root, None)
+    assert result["status"] == "healthy"
+    assert find(result, "data")[0][:2] == ("ok", "data/reviews is not here")
+    assert "make data" in find(result, "data")[0][2]
+
+
+def test_the_command_fails_where_something_is_wrong(root):
+    """Exit code 1 with all checks, for people and for programs; nouns agree with their number."""
+    assert "healthy: 0 problems, " in call(root, "doctor").stdout
+    (root / "data" / "reviews" / "train.csv").write_text("text,label\nother,a\n")
+    assert "unhealthy: 1 problem, " in call(root, "doctor", code=1).stdout
+    result = call_json(root, "doctor", code=1)
+    assert result["status"] == "unhealthy"
+    assert find(result, "data")[0][0] == "problem"
 
 
 def test_every_fault_of_a_pipeline_file_is_listed(root):

@@ -8,7 +8,13 @@ import sys
 import pytest
 
 from finetuning.errors import ValidationError
-from flows.environment import TELEMETRY_OFF, hide_expected, prepare_environment
+from flows.environment import (
+    TELEMETRY_OFF,
+    hide_expected,
+    is_unanswered,
+    leave_failures_to_answer,
+    prepare_environment,
+)
 
 
 def record_of(error):
@@ -64,3 +70,52 @@ def test_a_failure_of_a_known_kind_loses_its_traceback():
     assert hide_expected(record)
     assert record.exc_info is None
     assert "Free some space" in record.getMessage()
+
+
+def make_record(message):
+    """A log record without an error."""
+    return logging.LogRecord("name", logging.INFO, "p", 1, message, (), None)
+
+
+def test_a_state_repeats_the_first_line_of_a_failure_alone():
+    """As Prefect shows it: the message as Python writes it, with its line breaks spelled out."""
+    block = "Finished in state Failed('ValidationError: The data failed:\\n- row 3\\n- row 4')"
+    record = make_record(block)
+    assert hide_expected(record)
+    assert record.getMessage() == "Finished in state Failed('ValidationError: The data failed ...')"
+    short = make_record("Finished in state Failed('ValueError: no')")
+    assert hide_expected(short)
+    assert short.getMessage() == "Finished in state Failed('ValueError: no')"
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("Running hook 'announce_failure' in response to entering state 'Failed'", False),
+        ("Hook 'announce_failure' finished running successfully", False),
+        ("Hook 'announce_failure' failed", True),
+    ],
+)
+def test_a_hook_is_heard_of_where_it_fails(message, said):
+    """That it ran is of no use to whoever reads what failed."""
+    assert hide_expected(make_record(message)) is said
+
+
+def test_the_terminal_is_left_to_the_end_of_the_command():
+    """A foreseen failure is in the log, and not on a terminal that will show it anyway."""
+    from prefect.logging.handlers import PrefectConsoleHandler
+
+    handler, foreseen, odd = (
+        PrefectConsoleHandler(), record_of(ValidationError("no")), record_of(ZeroDivisionError()),
+    )  # fmt: skip
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        leave_failures_to_answer()
+    finally:
+        root.removeHandler(handler)
+    assert hide_expected(foreseen)
+    assert hide_expected(odd)
+    assert not handler.filter(foreseen)
+    assert handler.filter(odd)
+    assert is_unanswered(make_record("anything"))

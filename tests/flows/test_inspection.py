@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from finetuning.digests import PROJECT
 from finetuning.errors import InputError
 from finetuning.pipelines import load_pipeline
 from finetuning.sources import find_base
@@ -131,11 +132,28 @@ def test_a_broken_file_does_not_hide_the_others(project):
 
 
 def test_missing_data_is_not_fetched(project):
-    """To look at the status starts no DVC; data that is not here is said to be so."""
+    """To look starts no DVC; what could be brought is unknown, and what nobody has is broken."""
     shutil.rmtree(project / "data" / "toys")
     one = status_of(project)
     assert one["state"] == "broken"
-    assert "dvc pull data/toys" in one["why"]
+    assert "Put it there and run: dvc add data" in one["why"]
+    (project / "data.dvc").write_bytes((PROJECT / "data.dvc").read_bytes())
+    (project / ".dvc").mkdir()
+    assert status_of(project)["state"] == "broken"
+    (project / ".dvc" / "config").write_text("[core]\n    remote = store\n")
+    one = status_of(project)
+    assert one["state"] == "unknown"
+    assert "`dvc pull data/toys` or `tunesmith run`" in one["why"]
+
+
+def test_a_sample_that_was_not_made_is_not_broken(project):
+    """Its state is unknown, and what makes it is said."""
+    path = project / "pipelines" / "toys.yaml"
+    path.write_text(path.read_text().replace("data/toys", "data/digits"))
+    (project / "data.dvc").write_bytes((PROJECT / "data.dvc").read_bytes())
+    one = status_of(project)
+    assert one["state"] == "unknown"
+    assert "make data" in one["why"]
 
 
 def test_a_hundred_pipelines_are_looked_at_without_mlflow(project):

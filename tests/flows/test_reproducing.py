@@ -1,5 +1,6 @@
 """What `reproduce` refuses before anything runs, and what it says of what it found."""
 
+import shutil
 import subprocess
 
 import pandas
@@ -7,8 +8,16 @@ import pytest
 
 from finetuning.errors import InputError, TunesmithError
 from finetuning.reproduction import compare_models
+from finetuning.sources import find_base
 from flows import reproducing
-from flows.reproducing import Making, check_record, conclude, describe_reproduction, make_again
+from flows.reproducing import (
+    Making,
+    check_record,
+    conclude,
+    describe_reproduction,
+    find_recorded_base,
+    make_again,
+)
 from tasks.registered_models import Evidence
 from tasks.repository import read_commit
 from tests.support import begin_repository, shell
@@ -59,6 +68,27 @@ def test_what_cannot_be_had_is_said_all_at_once(project, changes, words):
         check_record(project, make_record(project, **changes), "toys/1")
     for fault, word in zip(caught.value.faults, words, strict=True):
         assert word in str(fault)
+
+
+def test_a_base_model_that_only_the_commit_has_is_left_to_the_checkout(project):
+    """A folder that was committed and is gone since; one that no commit has is refused."""
+    folder = project / "bases" / "small"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"0")
+    shell(project, "git", "add", "-A")
+    shell(project, "git", "commit", "-qm", "Base")
+    found = find_base("bases/small", None, project)
+    config = {"model": {"base": "bases/small", "revision": None}}
+    record = make_record(project, config=config, base_digest=found.digest)
+    assert find_recorded_base(project, record) == folder
+    (folder / "model.safetensors").write_bytes(b"1")
+    assert find_recorded_base(project, record) is None
+    shutil.rmtree(folder)
+    assert find_recorded_base(project, record) is None
+    config["model"]["base"] = "bases/other"
+    with pytest.raises(InputError, match="gone, or out of reach"):
+        find_recorded_base(project, record)
 
 
 def test_data_that_is_gone_leaves_nothing_behind(project, tmp_path):

@@ -121,10 +121,29 @@ def test_a_table_with_few_answers_stays_classification(root, tmp_path):
 def test_a_text_becomes_a_language_models_pipeline(root, tmp_path):
     """Its rows are the passages that the problem's reader cuts it into."""
     source = tmp_path / "tales.TXT"
-    source.write_text("\n\n".join(f"Tale {number}. {'Once. ' * 300}" for number in range(12)))
+    source.write_text("\n\n".join(f"Tale {number}. {'Once. ' * 300}" for number in range(19)))
     result, pipeline = begin(root, source)
     assert (pipeline.problem, pipeline.gate.metric) == ("causal-lm", "perplexity")
-    assert (pipeline.data.train, result["rows"]) == ("train.txt", 12)
+    assert (pipeline.data.train, result["rows"]) == ("train.txt", 19)
+    assert "the smallest split has 2 rows" in result["messages"][0]
+    assert "Some 369 passages would do, 19 are here" in result["messages"][0]
+
+
+@pytest.mark.parametrize("rows", [1, 7, 18])
+def test_texts_that_cannot_be_split_are_refused(root, tmp_path, rows):
+    """As many passages as leave a split with fewer than two rows: what is here, what is needed."""
+    source = tmp_path / "tales.txt"
+    source.write_text("\n\n".join(f"Tale {number}. {'Once. ' * 300}" for number in range(rows)))
+    with pytest.raises(InputError, match=rf"found {rows} passages?\. Give at least 19 passages"):
+        begin_pipeline(root, "towers", source)
+    assert not (root / "data").exists()
+
+
+def test_prompts_that_are_the_same_are_one(root, tmp_path):
+    """All completions of a prompt go into one split: thirty of one prompt cannot be split."""
+    rows = [{"prompt": "Count.", "completion": f"One, {number}."} for number in range(30)]
+    with pytest.raises(InputError, match=r"found 30 prompts.*19 prompts that differ"):
+        begin_pipeline(root, "towers", write_rows(tmp_path / "told.jsonl", rows))
 
 
 def test_prompts_and_completions_are_known_by_their_names(root, tmp_path):
@@ -142,5 +161,5 @@ def test_prompts_and_completions_are_known_by_their_names(root, tmp_path):
 @pytest.mark.parametrize("name", ["missing.json", "missing.txt"])
 def test_a_file_that_is_not_there_is_said(root, tmp_path, name):
     """With its name, as for any table."""
-    with pytest.raises(InputError, match=rf"'{name}'.*There is no such file"):
+    with pytest.raises(InputError, match=rf"/{name}'.*There is no such file"):
         begin_pipeline(root, "towers", tmp_path / name)

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pandas
 import pytest
 
-from finetuning.config import Data
+from finetuning.config import Data, Gate
+from tasks import judging
 from tasks.answering import Answers, ask_model
 from tasks.evaluation import tabulate_predictions
 from tasks.judging import (
@@ -13,6 +14,7 @@ from tasks.judging import (
     compare_served,
     count_judged,
     find_slices,
+    judge_candidate,
     tell_apart,
 )
 
@@ -46,6 +48,25 @@ def answers(labels=("pos", "neg", "neg"), scores=(0.9, 0.8, 0.6)):
 def compare(given):
     """Answers against what was logged."""
     return compare_served(work(), LOGGED, LOGGED, given)
+
+
+def test_below_the_floor_nothing_is_loaded_and_that_is_said(tmp_path, monkeypatch):
+    """Two of three right are below 0.9: no champion is asked, and a whole sentence says why."""
+    LOGGED.to_parquet(tmp_path / "predictions.parquet")
+    monkeypatch.setattr(judging, "fetch", lambda *_: SimpleNamespace(folder=tmp_path))
+    monkeypatch.setattr(judging, "describe_subject", lambda *_: {})
+    for name in ("find_champion", "find_registered"):
+        monkeypatch.setattr(judging, name, lambda *_: None)
+    for name in ("keep_model", "ask_model", "count_judged"):
+        monkeypatch.setattr(judging, name, lambda *_: pytest.fail("it is refused already"))
+    candidate = work()
+    candidate.pipeline.name, candidate.pipeline.gate = "toy", Gate(minimum=0.9)
+    candidate.plans = {"register": SimpleNamespace(key="d")}
+    verdict = judge_candidate(None, candidate, "run")
+    assert verdict.reasons == (
+        "accuracy 0.6667 on 3 test rows is below the floor 0.9",
+        "what is refused already is neither loaded nor compared with a champion",
+    )
 
 
 def test_answers_take_the_place_of_predictions():

@@ -1,11 +1,20 @@
 """Commits: told apart, read from, and checked out beside the project."""
 
+import os
 import subprocess
 
 import pytest
 
 from finetuning.errors import TunesmithError
-from tasks.repository import check_out, drop_checkout, has_commit, read_at, read_commit
+from tasks.repository import (
+    check_out,
+    drop_checkout,
+    find_asker,
+    has_commit,
+    keeps,
+    read_at,
+    read_commit,
+)
 from tests.support import begin_repository, shell
 
 
@@ -42,6 +51,47 @@ def test_a_commit_is_checked_out_beside_the_project(project, tmp_path):
     drop_checkout(root, place)
     assert not place.exists()
     assert list_worktrees(root) == before
+
+
+def test_a_folder_is_kept_where_all_of_it_is_committed(project, tmp_path):
+    """A file that is changed, gone, new or ignored is not; nor is a folder outside."""
+    root, _ = project
+    folder = root / "bases"
+    folder.mkdir()
+    assert not keeps(root, folder)
+    (folder / "config.json").write_text("{}")
+    assert not keeps(root, folder)
+    shell(root, "git", "add", "-A")
+    assert not keeps(root, folder)
+    shell(root, "git", "commit", "-qm", "Base")
+    (root / "file.txt").write_text("changed, and elsewhere")
+    assert keeps(root, folder)
+    assert not keeps(root, tmp_path)
+    (folder / "config.json").write_text("{ }")
+    assert not keeps(root, folder)
+    (folder / "config.json").write_text("{}")
+    (root / ".gitignore").write_text("*.safetensors\n")
+    assert keeps(root, folder)
+    (folder / "model.safetensors").write_bytes(b"0")
+    assert not keeps(root, folder)
+
+
+def test_asker_is_who_git_knows_unless_told(project, tmp_path, monkeypatch):
+    """A service names the person that it acts for; where git knows nobody, the login counts."""
+    root, _ = project
+    assert find_asker(root, {"USER": "ada"}) == "tester"
+    assert find_asker(root, {"USER": "ada", "TUNESMITH_USER": "grace"}) == "grace"
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    monkeypatch.setattr("getpass.getuser", lambda: "joan")
+    assert find_asker(tmp_path, {"USER": "ada"}) == "ada"
+    assert find_asker(tmp_path, {}) == "joan"
+
+    def fail():
+        raise KeyError("no such user")
+
+    monkeypatch.setattr("getpass.getuser", fail)
+    assert find_asker(tmp_path, {}) == "unknown"
 
 
 def test_the_difference_knows_what_no_commit_holds(project):
