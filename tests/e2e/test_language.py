@@ -130,7 +130,7 @@ def test_every_strategy_registers_a_model_that_answers(project, tmp_path):
     settings = ("training.epochs=1", "gate.minimum=1000")
     results = run_every(project, "tales", tmp_path, *settings)
     assert {one["status"] for one in results.values()} == {"registered"}
-    asked = ask_every(project, results, tmp_path, ["text"], max_new_tokens=0)
+    asked = ask_every(project, results, tmp_path, ["text"], parameters={"max_new_tokens": 0})
     assert set(asked) == set(KINDS)
     for found, logged in asked.values():
         assert len(logged["loss"]) > 10

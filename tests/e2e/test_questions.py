@@ -139,7 +139,8 @@ def test_every_strategy_registers_a_model_that_answers(project, tmp_path):
     settings = ("training.epochs=2", "gate.minimum=0")
     results = run_every(project, "asked", tmp_path, *settings)
     assert {one["status"] for one in results.values()} == {"registered"}
-    asked = ask_every(project, results, tmp_path, ["question", "context"])
+    contexts = {"context": make_questions(150, 1, silent=3)["context"].tolist()}
+    asked = ask_every(project, results, tmp_path, ["question"], beside=contexts)
     assert set(asked) == set(KINDS)
     for found, logged in asked.values():
         assert len(logged["prediction"]) > 10
