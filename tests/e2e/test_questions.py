@@ -121,19 +121,6 @@ print(json.dumps([list(answers.columns), list(answers["answer"])]))
 
 
 @pytest.mark.slow
-def test_unchanged_rerun_and_wrong_data(project, first):
-    """Nothing changed is said at once; answers that stand nowhere end with exit code 3."""
-    assert run_json(project, "run", "asked")["status"] == "unchanged"
-    place = project / "data" / "asked" / "train.json"
-    damaged = place.read_text("utf-8").replace('"text": "green"', '"text": "purple"')
-    place.write_text(damaged, "utf-8")
-    shell(project, sys.executable, "-m", "dvc", "add", "-q", "data")
-    result = run_json(project, "run", "asked", code=3)
-    assert result["status"] == "invalid"
-    assert "stands in its context" in json.dumps(result)
-
-
-@pytest.mark.slow
 def test_every_strategy_registers_a_model_that_answers(project, tmp_path):
     """Through the whole flow; each finds in a fresh process what it was judged by."""
     settings = ("training.epochs=2", "gate.minimum=0")
@@ -145,3 +132,16 @@ def test_every_strategy_registers_a_model_that_answers(project, tmp_path):
     for found, logged in asked.values():
         assert len(logged["prediction"]) > 10
         assert found["answer"] == logged["prediction"]
+
+
+@pytest.mark.slow
+def test_unchanged_rerun_and_wrong_data(project, first):
+    """Nothing changed is said at once; answers that stand nowhere end with exit code 3."""
+    assert run_json(project, "run", "asked")["status"] == "unchanged"
+    place = project / "data" / "asked" / "train.json"
+    damaged = place.read_text("utf-8").replace('"text": "green"', '"text": "purple"')
+    place.write_text(damaged, "utf-8")
+    shell(project, sys.executable, "-m", "dvc", "add", "-q", "data")
+    result = run_json(project, "run", "asked", code=3)
+    assert result["status"] == "invalid"
+    assert "stands in its context" in json.dumps(result)

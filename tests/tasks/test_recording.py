@@ -1,6 +1,7 @@
 """A data set recorded beside those that data.dvc holds, be they here or not."""
 
 import shutil
+import sys
 
 import pytest
 
@@ -12,6 +13,11 @@ from tasks.recording import check_beside, compare_sets, explain_missing, list_di
 from tests.support import begin_repository, shell
 
 pytestmark = pytest.mark.usefixtures("own_dvc")
+
+
+def dvc(root, *words):
+    """A command of DVC's, found without a search path."""
+    shell(root, sys.executable, "-m", "dvc", *words)
 
 
 def put(root, name, text="text,label\ngood,a\n"):
@@ -42,8 +48,8 @@ def clone(tmp_path):
 
 def add_remote(root, place):
     """A default remote that has all that is recorded."""
-    shell(root, "dvc", "remote", "add", "-q", "--default", "store", str(place))
-    shell(root, "dvc", "push", "-q")
+    dvc(root, "remote", "add", "-q", "--default", "store", str(place))
+    dvc(root, "push", "-q")
 
 
 def test_what_is_missing_is_told_from_what_differs(project):
@@ -103,7 +109,7 @@ def test_what_differs_is_refused_with_what_works_here(project, tmp_path):
             shutil.rmtree(place)
     with pytest.raises(InputError, match="dvc pull --force data/first"):
         check_beside(project, "data/own")
-    shell(project, "dvc", "remote", "remove", "store")
+    dvc(project, "remote", "remove", "store")
     with pytest.raises(InputError, match="move data/first away"):
         check_beside(project, "data/own")
     put(project, "new")
@@ -154,7 +160,7 @@ def test_what_brings_missing_data_is_said(project, clone, tmp_path):
     shutil.rmtree(project / ".dvc" / "cache")
     with pytest.raises(InputError, match="or name the remote that has it"):
         explain_missing(project, "data/first")
-    shell(project, "dvc", "remote", "add", "-q", "--default", "store", str(tmp_path / "remote"))
+    dvc(project, "remote", "add", "-q", "--default", "store", str(tmp_path / "remote"))
     assert "`dvc pull data/first` or" in explain_missing(project, "data/first")
     sample.keep_listing(clone)
     with pytest.raises(InputError, match="Put it there and run: dvc add data/own"):
