@@ -121,6 +121,12 @@ print(json.dumps([list(answers.columns), list(answers["answer"])]))
 
 
 @pytest.mark.slow
+def test_unchanged_rerun(project, first):
+    """Nothing changed is said at once."""
+    assert run_json(project, "run", "asked")["status"] == "unchanged"
+
+
+@pytest.mark.slow
 def test_every_strategy_registers_a_model_that_answers(project, tmp_path):
     """Through the whole flow; each finds in a fresh process what it was judged by."""
     settings = ("training.epochs=2", "gate.minimum=0")
@@ -135,9 +141,8 @@ def test_every_strategy_registers_a_model_that_answers(project, tmp_path):
 
 
 @pytest.mark.slow
-def test_unchanged_rerun_and_wrong_data(project, first):
-    """Nothing changed is said at once; answers that stand nowhere end with exit code 3."""
-    assert run_json(project, "run", "asked")["status"] == "unchanged"
+def test_wrong_data_end_with_their_exit_code(project, first):
+    """Answers that stand nowhere end with exit code 3; the data stay so for what comes behind."""
     place = project / "data" / "asked" / "train.json"
     damaged = place.read_text("utf-8").replace('"text": "green"', '"text": "purple"')
     place.write_text(damaged, "utf-8")
