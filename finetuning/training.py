@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from finetuning.batching import cut_micro_batches, has_tokens, shuffle_by_length
 from finetuning.devices import Device, computing
+from finetuning.dropout import quick_dropout
 from finetuning.history import Epoch
 from finetuning.interruption import put_off_signals
 from finetuning.memory import watch_memory
@@ -259,7 +260,7 @@ def _step(
             with watch_memory(len(part)):
                 batch = {name: value.to(place) for name, value in inputs.items()}
                 targets = aims.to(place)
-                with computing(loop.device):
+                with computing(loop.device), quick_dropout(place.type):
                     outputs = model(**batch)
                 loss = scoring.compute_loss(outputs, targets, settings.label_smoothing)
                 share = scoring.weigh(aims) / max(weight, 1)

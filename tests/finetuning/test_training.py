@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from finetuning import class_scoring, training
+from finetuning import class_scoring, dropout, training
 from finetuning.config import Strategy, Training
 from finetuning.devices import Device
 from finetuning.history import Epoch
@@ -96,6 +96,24 @@ def test_freeze_moves_no_bit_below(bert_folder, rows, checked, frozen):
         assert set(group.parameters) & changed == (
             set() if index < frozen else set(group.parameters)
         )
+
+
+def test_it_drops_in_the_quick_way(bert_folder, rows, checked, monkeypatch):
+    """Every dropout of the model, attention's and the head's too, is drawn by `dropout.drop`."""
+    drawn = []
+
+    def watch(states, probability):
+        drawn.append((tuple(states.shape[1:]), probability))
+        return states
+
+    monkeypatch.setattr(dropout, "drop", watch)
+    model = build(bert_folder, 2, seed=0, dropout=0.2, longest=32)
+    blocks, size = model.base.config.num_hidden_layers, model.base.config.hidden_size
+    train(model, table("full", 1), rows, checked, class_scoring, settings(batch_size=64), CPU)
+    # One in the embeddings, two behind and one within the attention of each block, and the head's.
+    assert len(drawn) == 1 + 3 * blocks + 1
+    assert {probability for _, probability in drawn} == {0.2}
+    assert drawn[-1][0] == (size,)
 
 
 def test_gradual_thaws_from_the_top(bert_folder, rows, checked):
