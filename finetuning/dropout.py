@@ -48,7 +48,7 @@ class _Quick(TorchFunctionMode):
     def __torch_function__(
         self,
         called: Callable[..., Any],
-        types: Any,  # noqa: ARG002 - torch's protocol
+        types: Any,
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:

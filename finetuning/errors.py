@@ -12,10 +12,11 @@ TunesmithError          1  a run failed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+Value = TypeVar("Value")
 SAID = 100  # faults of one input in a message; a hostile file may have a hundred thousand
 
 
@@ -96,3 +97,12 @@ class RefusedError(TunesmithError):
 def wrong(key: str, found: object, remedy: str) -> InputError:
     """An InputError with a single fault."""
     return InputError([Fault(key, repr(found) if isinstance(found, str) else str(found), remedy)])
+
+
+def collect(faults: list[Fault], find: Callable[[], Value]) -> Value | None:
+    """What is found; where the input is wrong, None, and its faults beside those there are."""
+    try:
+        return find()
+    except InputError as error:
+        faults += error.faults
+        return None

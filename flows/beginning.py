@@ -87,7 +87,10 @@ def begin_pipeline(root: Path, name: str, data: Path) -> dict[str, Any]:
         version = resolve(root, folder).version
         write_atomically(root / FOLDER / f"{name}.yaml", begun.content)
     if read_commit(root).sha or (root / ".git").exists():
-        messages.append(f"to commit: git add .dvc .gitignore {POINTER} {FOLDER}/{name}.yaml")
+        files = f".dvc .gitignore {POINTER} {FOLDER}/{name}.yaml"
+        messages.append(
+            f"commit before the run, so that it can be reproduced: git add {files} && git commit"
+        )
     return {
         "status": "created",
         "pipeline": name,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from finetuning.errors import Fault, InputError
+from finetuning.errors import Fault, InputError, collect
 from finetuning.locks import hold
 from finetuning.progress import count
 from flows.environment import prepare_environment
@@ -40,8 +40,11 @@ def predict_table(
         TunesmithError: The model does not load or answer.
     """
     prepare_environment(root, quiet)
-    roles, settings = split_items(columns, "--column"), split_items(parameters, "--parameter")
-    numbers = read_numbers(settings)
+    faults: list[Fault] = []
+    roles = collect(faults, lambda: split_items(columns, "--column"))
+    numbers = collect(faults, lambda: read_numbers(parameters))
+    if faults:
+        raise InputError(faults)
     from tasks.scoring import conclude, score
     from tasks.scoring_jobs import plan_job
 
@@ -68,14 +71,14 @@ def split_items(items: Sequence[str], option: str) -> dict[str, str]:
     return {key: value for key, _, value in (one.partition("=") for one in items)}
 
 
-def read_numbers(settings: Mapping[str, str]) -> dict[str, float]:
-    """The settings' values as numbers.
+def read_numbers(items: Sequence[str]) -> dict[str, float]:
+    """NAME=NUMBER items as a mapping.
 
     Raises:
         InputError: One is none; all faults are listed.
     """
     numbers, faults = {}, []
-    for name, text in settings.items():
+    for name, text in split_items(items, "--parameter").items():
         try:
             numbers[name] = float(text)
         except ValueError:

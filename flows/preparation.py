@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from finetuning.config import Pipeline
-from finetuning.errors import Fault, InputError, TunesmithError, wrong
+from finetuning.errors import Fault, InputError, TunesmithError, collect, wrong
 from finetuning.locks import hold
 from finetuning.pipelines import find_pipeline, load_pipeline, load_sound
 from finetuning.snapshots import read_tables
@@ -21,8 +20,6 @@ from tasks.noted_processes import note_flow_run
 from tasks.planning import STATE, Work, plan
 from tasks.repository import read_commit
 from tasks.versioning import DataVersion, resolve
-
-Value = TypeVar("Value")
 
 
 def prepare_work(
@@ -43,17 +40,17 @@ def prepare_work(
         InputError: With the faults of the pipeline file, the data and the base model together.
     """
     path, faults = find_pipeline(root, name), list[Fault]()
-    pipeline = _collect(faults, lambda: load_pipeline(path, overrides))
+    pipeline = collect(faults, lambda: load_pipeline(path, overrides))
     # Of a faulty file the rest tells where data and base are.
     if pipeline is None and (pipeline := load_sound(path, overrides)) is None:
         raise InputError(faults)
-    data = _collect(faults, lambda: resolve_data(root, pipeline.data.path))
-    base = _collect(faults, lambda: resolve_base(root, pipeline, fetch and not faults))
+    data = collect(faults, lambda: resolve_data(root, pipeline.data.path))
+    base = collect(faults, lambda: resolve_base(root, pipeline, fetch and not faults))
     if base is not None:
-        _collect(faults, lambda: check_depth(pipeline.strategy, base.folder))
+        collect(faults, lambda: check_depth(pipeline.strategy, base.folder))
     if faults:
         if data is not None:
-            _collect(
+            collect(
                 faults,
                 lambda: read_tables(root / pipeline.data.path, pipeline.data, pipeline.problem),
             )
@@ -81,14 +78,6 @@ def _plan(
     root: Path, pipeline: Pipeline, data: DataVersion | None, base: BaseModel | None
 ) -> Work | None:
     return None if data is None or base is None else plan(root, pipeline, data, base)
-
-
-def _collect(faults: list[Fault], find: Callable[[], Value]) -> Value | None:
-    try:
-        return find()
-    except InputError as error:
-        faults += error.faults
-        return None
 
 
 def need_work(root: Path, name: str, overrides: Sequence[str] = ()) -> Work:

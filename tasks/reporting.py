@@ -14,6 +14,7 @@ from finetuning.charts import confusion_matrix
 from finetuning.evaluation import Bin, ClassScore
 from finetuning.history import SHARE_NAMES, Epoch
 from finetuning.leads import describe_defeat, list_better
+from finetuning.numerals import count
 from finetuning.overfitting import Yardstick, describe_overfitting, find_guessing_loss
 from finetuning.reports import Baseline, Report, SliceScore, WorstError, render, to_markdown
 from finetuning.roles import METRICS
@@ -154,7 +155,8 @@ def publish_validation(work: Work) -> None:
         }
         for one in checks
     ]
-    head = f"Validation: {report['critical_failures']} critical, {report['warnings']} warnings"
+    warnings = count(report["warnings"], "warning")
+    head = f"Validation: {report['critical_failures']} critical, {warnings}"
     create_table_artifact(
         table=rows,
         key=make_key(work.pipeline.name, "validation"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetuning.digests import digest_value
-from finetuning.errors import Fault, InputError
+from finetuning.errors import Fault, InputError, collect
 from finetuning.prediction_parts import Layout, Parts, check_output, lay_out, open_parts
 from finetuning.streams import Source, find_source
 from tasks.planning import STATE
@@ -81,16 +81,23 @@ def plan_job(
         batch_rows: Rows in a part; None: 1000, or 64 of images and where the model writes.
 
     Raises:
-        InputError: Anything of it is wrong.
+        InputError: Anything of it is wrong; all faults are listed that can be seen.
     """
+    faults = check_output(output, given, OUTPUT)
     if batch_rows is not None and batch_rows < 1:
-        raise InputError([Fault(BATCH_ROWS, str(batch_rows), "Give at least 1.")])
-    scorer = find_scorer(root, reference)
-    settings = scorer.check_settings(parameters or {})
+        faults.append(Fault(BATCH_ROWS, str(batch_rows), "Give at least 1."))
+    scorer = collect(faults, lambda: find_scorer(root, reference))
+    if scorer is None:
+        if not given.exists():
+            collect(faults, lambda: find_source(given, INPUT))
+        raise InputError(faults)
+    settings = collect(faults, lambda: scorer.check_settings(parameters or {}))
     image_column = scorer.roles["image"] if scorer.served == IMAGES else None
-    source = find_source(given, INPUT, image_column)
-    read = choose_columns(scorer, source, columns or {})
-    if faults := check_output(output, given, OUTPUT):
+    source = collect(faults, lambda: find_source(given, INPUT, image_column))
+    if source is None:
+        raise InputError(faults)
+    read = collect(faults, lambda: choose_columns(scorer, source, columns or {}))
+    if settings is None or read is None or faults:
         raise InputError(faults)
     few = scorer.served == IMAGES or scorer.settings
     return Job(

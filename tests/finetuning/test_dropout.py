@@ -42,7 +42,7 @@ def test_independence():
 
 
 def test_seed():
-    """torch's seed decides what is dropped, and the next draw is another one."""
+    """Torch's seed decides what is dropped, and the next draw is another one."""
     states = torch.ones(64)
     torch.manual_seed(1)
     first, second = drop(states), drop(states)

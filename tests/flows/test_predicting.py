@@ -83,6 +83,8 @@ def test_a_version_scores_for_people(project, table):
         (("toys", "--parameter", "seed=x"), "Give a number"),
         (("toys", "--parameter", "seed=1"), "nothing to set"),
         (("toys", "--batch-rows", "0"), "at least 1"),
+        (("toys", "--column", "text", "--parameter", "seed=x"), "--column KEY=VALUE"),
+        (("toys", "--column", "text", "--parameter", "seed=x"), "Give a number"),
     ],
 )
 def test_wrong_input_ends_with_code_2(project, table, words, said):
@@ -93,6 +95,22 @@ def test_wrong_input_ends_with_code_2(project, table, words, said):
     assert result["status"] == "invalid"
     assert said in result["error"]
     assert not (project / "no.csv").exists()
+
+
+def test_all_that_is_wrong_is_said_at_once(project):
+    """A model, an input and an output that are none have a fault each, and so have options."""
+
+    def list_keys(*words):
+        faults = call_json(project, "predict", *words, code=2)["faults"]
+        return sorted(fault["key"] for fault in faults)
+
+    nothing = ("--input", "no.csv", "--output", "no.txt")
+    assert list_keys("nobody", *nothing) == ["--input", "--output", "MODEL"]
+    assert list_keys("toys", *nothing, "--batch-rows", "0", "--parameter", "seed=1") == [
+        "--batch-rows", "--input", "--output", "--parameter seed",
+    ]  # fmt: skip
+    there = ("--input", "in.csv", "--output", "no.txt", "--column", "txt=text")
+    assert list_keys("toys", *there) == ["--column", "--output"]
 
 
 def test_without_a_champion_the_challenger_is_named(project, table):
