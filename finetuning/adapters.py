@@ -54,7 +54,17 @@ def attach_adapters(model: Classifier, strategy: Strategy, seed: int) -> Any:
     )
     torch.manual_seed(seed)
     with adapting_quietly():
-        return get_peft_model(cast(Any, model.base), config)
+        adapted = get_peft_model(cast(Any, model.base), config)
+    for name, layer in layers.items():
+        _show_settings(layer, model.base.get_submodule(name))
+    return adapted
+
+
+def _show_settings(layer: nn.Module, wrapped: nn.Module) -> None:
+    """Let a wrapped layer's settings be read: MobileNet pads by its convolutions' strides."""
+    for setting in getattr(layer, "__constants__", ()):
+        if not hasattr(wrapped, setting) and hasattr(layer, setting):
+            setattr(wrapped, setting, getattr(layer, setting))
 
 
 def describe_adapters(model: Classifier, strategy: Strategy) -> str:

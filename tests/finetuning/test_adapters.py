@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import MobileNetV2Config, MobileNetV2Model
 
+from finetuning import image_models
 from finetuning.adaptation import adapt, count_trained, save_adapted
 from finetuning.adapters import attach_adapters, describe_adapters
 from finetuning.config import Pipeline, Strategy
@@ -154,3 +156,14 @@ def test_adapters_are_attached_without_a_warning_and_described(bert_folder):
         attach_adapters(model, strategy, 0)
     said = "adapters of rank 4 (alpha 16) beside 4 layers: query, value"
     assert describe_adapters(model, strategy) == said
+
+
+def test_the_settings_of_a_wrapped_convolution_can_be_read(tmp_path):
+    """MobileNet pads by the strides of its convolutions: with adapters it computes as before."""
+    MobileNetV2Model(MobileNetV2Config(image_size=32)).save_pretrained(tmp_path)
+    model = image_models.build(tmp_path, 2, seed=0).eval()
+    images = torch.arange(2 * 3 * 32 * 32, dtype=torch.uint8).view(2, 3, 32, 32)
+    with torch.no_grad():
+        before = model(pixel_values=images)
+        attach_adapters(model, Strategy.model_validate({"kind": "lora"}), 0)
+        assert torch.equal(model.eval()(pixel_values=images), before)
