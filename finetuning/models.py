@@ -20,9 +20,9 @@ from finetuning.stacks import list_blocks, list_shared, note_shared
 shun_broken_torchvision()
 
 Pooling = Literal["mean", "cls", "max", "last"]
-# Rows up to this many tokens are attended to faster by plain matrix products on a CPU: the fused
-# kernel there is made for long ones.
-SHORT = 128
+# Up to this many tokens plain matrix products attend faster on a CPU than the fused kernel: it has
+# none for dropout, and its one for bf16 is slow. benchmarks/README.md has the times.
+SHORT = 512
 HEAD = "head"
 HEAD_WEIGHTS = "head.safetensors"
 HEAD_CONFIG = "head.json"
@@ -164,11 +164,8 @@ def open_base(
     dropout: float | None = None,
     scratch: bool = False,
     longest: int | None = None,
-    short: int = SHORT,
 ) -> tuple[nn.Module, float]:
-    """A base model alone, and the dropout probability of a head above it.
-
-    `short` is up to which `longest` a CPU attends by plain matrix products; see `build`.
+    """A base model alone, and the dropout probability of a head above it; see `build`.
 
     Raises:
         InputError: The base model is an encoder with a decoder.
@@ -183,7 +180,7 @@ def open_base(
             f"{folder.name} ({config.model_type}), an encoder with a decoder",
             "Give an encoder such as BERT, or a decoder such as GPT-2.",
         )
-    if longest is not None and longest <= short and not torch.cuda.is_available():
+    if longest is not None and longest <= SHORT and not torch.cuda.is_available():
         config._attn_implementation = "eager"
     set_dropout(config, dropout)
     if scratch:

@@ -15,9 +15,6 @@ from finetuning.spans import CERTAIN
 
 KIND = "spans"  # in the description of a head: what it gives
 ENDS = 2  # numbers a token: how likely it is an answer's first, and its last
-# Micro-batches leave few rows of a long window to each product: up to here plain ones were measured
-# faster than the fused kernel, 0.45 to 0.51 s at 171 tokens and 0.52 to 0.77 s at 342.
-SHORT = 512
 NEVER = -1e4  # logit of a token where no answer may begin or end; fp16 holds it too
 FOREIGN_HEAD = "qa_outputs"  # name of the same head in transformers' own models
 
@@ -96,7 +93,7 @@ def build(
         InputError: The base model is a decoder: its first token sees none of the others, and could
             not say whether there is an answer.
     """
-    base, own_dropout = open_base(folder, seed, dropout, scratch, longest, SHORT)
+    base, own_dropout = open_base(folder, seed, dropout, scratch, longest)
     config = cast(Any, base).config
     if is_decoder(config):
         raise wrong(
