@@ -25,7 +25,18 @@ from finetuning.training_settings import Training as Training
 
 Policy = Literal["not_worse", "better"]
 StrategyKind = Literal[
-    "probe-then-tune", "full", "head", "freeze", "gradual", "discriminative", "lora", "scratch"
+    "probe-then-tune",
+    "full",
+    "head",
+    "freeze",
+    "gradual",
+    "discriminative",
+    "gradual+discriminative",
+    "probe-then-tune+gradual",
+    "probe-then-tune+discriminative",
+    "probe-then-tune+gradual+discriminative",
+    "lora",
+    "scratch",
 ]
 # Not what Windows keeps for devices, whatever the ending: nobody there could check the file out.
 NAME_PATTERN = re.compile(
@@ -58,7 +69,9 @@ class Model(Section):
 class Strategy(Section):
     """Which layers are trained, when, and how fast."""
 
-    kind: StrategyKind = Field("probe-then-tune", description="How the model is adapted.")
+    kind: StrategyKind = Field(
+        "probe-then-tune", description="How the model is adapted; + multiplies strategies."
+    )
     groups: int | None = Field(
         None, ge=0, description="How many layer groups, from the bottom, stay frozen."
     )

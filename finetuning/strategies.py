@@ -18,6 +18,8 @@ Table = tuple[tuple[float, ...], ...]
 # What architectures call the number of their blocks, beside which there are two groups.
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 BESIDE_BLOCKS = ("embeddings", "head")
+TIMES = "+"  # between the strategies of a product
+PROBE = "probe-then-tune"
 
 
 def tabulate(strategy: Strategy, epochs: int, groups: int, head: Head = "fitted") -> Table:
@@ -27,8 +29,11 @@ def tabulate(strategy: Strategy, epochs: int, groups: int, head: Head = "fitted"
     `discriminative` falls by a constant factor a group downwards (the same, and fastai's
     `slice(lr/d, lr)`); `head` and the first half of `probe-then-tune` are fitted to convergence
     on frozen features, outside this table (Kumar et al. 2022, arXiv 2202.10054). `lora` trains the
-    adapters in the blocks, and the embeddings have none. Whatever the kind, `groups` freezes that
-    many from the bottom: strategies multiply.
+    adapters in the blocks, and the embeddings have none.
+
+    Strategies multiply: whatever the kind, `groups` freezes that many from the bottom, and
+    `gradual+discriminative` is ULMFiT's. Where a probe was fitted, that was the first step of
+    `gradual`: the highest block learns from the first epoch on.
 
     A fresh head that no fit finds is trained instead: alone, every epoch of `head` and the first of
     `probe-then-tune`. Of a head that the base model brings, `probe-then-tune` has nothing to probe.
@@ -62,12 +67,14 @@ def tabulate(strategy: Strategy, epochs: int, groups: int, head: Head = "fitted"
 
 def _pace(strategy: Strategy, epoch: int, depth: int, head: Head) -> float:
     """Multiplier of a group that lies `depth` groups below the head, in an epoch from 0."""
-    is_probed = strategy.kind == "probe-then-tune" and epoch == 0 and head == "fresh"
+    factors = strategy.kind.split(TIMES)
+    is_probed = PROBE in factors and epoch == 0 and head == "fresh"
     if depth and (strategy.kind == "head" or is_probed):
         return 0.0
-    if strategy.kind == "gradual":
-        return 1.0 if depth <= epoch else 0.0
-    return float(strategy.decay**depth) if strategy.kind == "discriminative" else 1.0
+    thawed = epoch + int(PROBE in factors and head == "fitted")
+    if "gradual" in factors and depth > thawed:
+        return 0.0
+    return float(strategy.decay**depth) if "discriminative" in factors else 1.0
 
 
 def check_depth(strategy: Strategy, folder: Path) -> None:
@@ -92,7 +99,7 @@ def check_depth(strategy: Strategy, folder: Path) -> None:
 
 def begins_with_probe(strategy: Strategy) -> bool:
     """Whether the head is first fitted to convergence on the frozen base's features."""
-    return strategy.kind in ("head", "probe-then-tune")
+    return strategy.kind == "head" or PROBE in strategy.kind.split(TIMES)
 
 
 def describe_table(groups: Sequence[str], table: Table, rate: float) -> list[str]:

@@ -67,11 +67,14 @@ def describe_comparison(result: dict[str, Any]) -> str:
     """The sentence, the table, and where the page is."""
     lines = [f"{result['pipeline']}: {result['sentence']}", f"  {result['scratch']['sentence']}"]
     titles = ("strategy", "rows", "mean", "spread", "trained", "seconds", "memory")
-    lines.append("  {:<22}{:>8}{:>8}{:>8}{:>13}{:>9}{:>10}".format(*titles))
+    widest = max(20, *(len(cell["strategy"]) for cell in result["cells"])) + 2
+    lines.append(
+        f"  {titles[0]:<{widest}}" + "{:>8}{:>8}{:>8}{:>13}{:>9}{:>10}".format(*titles[1:])
+    )
     for cell in result["cells"]:
         spread = "-" if cell["spread"] is None else f"{cell['spread']:.3f}"
         lines.append(
-            f"  {cell['strategy']:<22}{cell['size']:>8}{cell['mean']:>8.3f}{spread:>8}"
+            f"  {cell['strategy']:<{widest}}{cell['size']:>8}{cell['mean']:>8.3f}{spread:>8}"
             f"{cell['trained']:>13,}{cell['seconds']:>9.1f}{cell['memory'] / 2**20:>6,.0f} MiB"
         )
     lines.append(f"  {result['rates']}")

@@ -73,6 +73,41 @@ def test_discriminative_times_groups():
     assert table == ((0, 0.5, 1), (0, 0.5, 1))
 
 
+def test_gradual_times_discriminative():
+    """ULMFiT's: each thawed group at its depth's pace, also above groups that stay frozen."""
+    both = "gradual+discriminative"
+    assert tabulate(strategy(both, decay=0.5), 4, 3) == (
+        (0, 0, 1),
+        (0, 0.5, 1),
+        (0.25, 0.5, 1),
+        (0.25, 0.5, 1),
+    )
+    assert tabulate(strategy(both, decay=0.5, groups=1), 3, 3) == (
+        (0, 0, 1),
+        (0, 0.5, 1),
+        (0, 0.5, 1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("head", "first"), [("fitted", (0, 0.5, 1)), ("fresh", (0, 0, 1)), ("pretrained", (0, 0, 1))]
+)
+def test_probe_times_gradual(head, first):
+    """A fitted probe was the first step; a fresh head has that in the first epoch."""
+    kind = "probe-then-tune+gradual+discriminative"
+    table = tabulate(strategy(kind, decay=0.5), 4, 3, head)
+    assert table[0] == first
+    assert table[2:] == ((0.25, 0.5, 1), (0.25, 0.5, 1))
+    paced = tabulate(strategy("probe-then-tune+gradual"), 4, 3, head)
+    assert paced == tuple(tuple(float(rate > 0) for rate in row) for row in table)
+
+
+def test_probe_times_discriminative():
+    """The tuning half falls downwards from its first epoch on."""
+    (row,) = tabulate(strategy("probe-then-tune+discriminative", decay=0.5), 1, 3)
+    assert row == (0.25, 0.5, 1)
+
+
 def test_probe_then_tune_times_groups():
     """The tuning half can leave groups frozen too."""
     assert tabulate(strategy("probe-then-tune", groups=1), 1, 3) == ((0, 1, 1),)
@@ -88,10 +123,17 @@ def test_no_group_left(kind, groups):
 
 @pytest.mark.parametrize(
     ("kind", "probed"),
-    [("head", True), ("probe-then-tune", True), ("full", False), ("gradual", False)],
+    [
+        ("head", True),
+        ("probe-then-tune", True),
+        ("probe-then-tune+gradual", True),
+        ("full", False),
+        ("gradual", False),
+        ("gradual+discriminative", False),
+    ],
 )
 def test_begins_with_probe(kind, probed):
-    """Two strategies fit the head on frozen features first."""
+    """Two strategies, and products with the second, fit the head on frozen features first."""
     assert begins_with_probe(strategy(kind)) is probed
 
 
