@@ -42,6 +42,14 @@ from finetuning.trials import order_nested
 from flows.environment import prepare_environment
 
 BASE = "sentence-transformers/all-MiniLM-L6-v2"
+# Where layers learn later or more slowly the lower they lie.
+PACED = (
+    "gradual",
+    "discriminative",
+    "gradual+discriminative",
+    "probe-then-tune+discriminative",
+    "probe-then-tune+gradual+discriminative",
+)
 
 
 @dataclass(frozen=True)
@@ -67,12 +75,12 @@ class Plan:
 PLANS = {
     "text-classification": Plan(
         ("head",),
-        ("probe-then-tune", "full", "lora"),
+        ("probe-then-tune", "full", "lora", *PACED),
         (5e-5, 2e-4, 5e-4),
         3,
         {"max_length": 64},
         2000,
-        apart={"lora": (2e-4, 2e-3, 1e-2, 3e-2)},
+        apart={"lora": (2e-4, 2e-3, 1e-2, 3e-2)} | dict.fromkeys(PACED, (2e-4, 5e-4)),
     ),
     "image-classification": Plan(
         ("head",),
