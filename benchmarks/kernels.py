@@ -4,10 +4,10 @@
 
 Attention by plain matrix products (transformers' `eager`) beside the fused kernel (`sdpa`), in one
 training step, forward and backward, of models of random weights: three blocks in the shapes of
-MiniLM, BERT, a small GPT-2 and a small Llama, about 2,048 tokens at once, with and without dropout,
-which is drawn as the loop draws it. Dropout alone is `finetuning.dropout` beside torch's, forward
-and backward, on as many tokens of 384 numbers. Milliseconds of processor time, medians of rounds
-in which all sides take turns.
+MiniLM, BERT, a small GPT-2 and a small Llama, as many tokens at once as the loop has, with and
+without dropout, which is drawn as the loop draws it. Dropout alone is `finetuning.dropout` beside
+torch's, forward and backward, on as many tokens of 384 numbers. Milliseconds of processor time,
+medians of rounds in which all sides take turns.
 """
 
 from __future__ import annotations

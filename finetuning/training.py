@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from finetuning.config import Training
 
 LARGEST_GRADIENT = 1.0  # norm that gradients are clipped to, transformers' default
-TOKENS_AT_ONCE = 2048  # with gradients, on a CPU: longer batches are added up from parts
+TOKENS_AT_ONCE = 1024  # with gradients, on a CPU: longer batches are added up from parts
 
 
 @dataclass(frozen=True)
