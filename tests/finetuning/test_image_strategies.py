@@ -35,7 +35,7 @@ def make_pipeline(kind, **strategy):
             "model": {"base": "toy"},
             "strategy": {"kind": kind, **strategy},
             "training": {
-                "epochs": 8 if kind == "gradual" else 3, "batch_size": 8, "learning_rate": 5e-3,
+                "epochs": 8 if "gradual" in kind else 3, "batch_size": 8, "learning_rate": 5e-3,
                 "precision": "fp32", "early_stopping": None, "augmentation": {"shift": 0.1},
             },
         }
